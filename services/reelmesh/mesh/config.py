@@ -1,0 +1,199 @@
+"""The configuration of an installation: one YAML file, read once at start.
+
+Every setting is defined here: its type, its default and what it means. A key that no setting has is an error that
+names it, so that a typing mistake never passes for a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+_T = TypeVar("_T")
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the message names the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class CassandraConfig:
+    """The metadata store."""
+
+    contact_points: tuple[str, ...] = ("127.0.0.1",)
+    """Addresses of some nodes."""
+    port: int = 9042
+    """Port of the native protocol."""
+    replication: Mapping[str, Any] = field(default_factory=lambda: {"class": "SimpleStrategy", "replication_factor": 1})
+    """Replication of keyspaces that are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """Events and the work queue."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    """Addresses of some brokers, "host:port" with commas between."""
+    partitions: int = 6
+    """Partitions of topics that are made."""
+    replication: int = 1
+    """Copies of topics that are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsConfig:
+    """Where objects lie, as URLs that obstore knows: file://, s3://, gs://, az://."""
+
+    raw: str
+    """Sources, as they were uploaded. Private."""
+    media: str
+    """Presentations, as players fetch them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig:
+    """How services know each other."""
+
+    certificates: Path
+    """Folder with ca.pem and, for each service, NAME.pem and NAME.key."""
+    trust_domain: str = "reelmesh.local"
+    """Host of every SPIFFE id."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestConfig:
+    """Uploads."""
+
+    max_bytes: int = 1 << 40
+    """Largest source accepted, in bytes."""
+    idle_days: float = 7
+    """Days without a byte after which an upload is swept."""
+    sweep_seconds: float = 60
+    """Seconds between two sweeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeConfig:
+    """The transcode control."""
+
+    max_pixels: int = 8192 * 4320
+    """Largest picture accepted, width times height."""
+    max_hours: float = 8
+    """Longest source accepted, in hours."""
+    task_seconds: float = 300
+    """A worker gives up on a chunk after this long."""
+    sound_task_seconds: float = 540
+    """A worker gives up on a sound track or an inspection after this long."""
+    attempts: int = 3
+    """Times a task may fail before its job does."""
+    window: int = 8
+    """Tasks of one job that may be queued or running at once, so that a long film does not hold up a short one."""
+    overdue_seconds: float = 5
+    """Seconds between two looks for tasks that nobody answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackConfig:
+    """Playback."""
+
+    session_hours: float = 24
+    """Life of a session."""
+    media_url: str = "/media"
+    """Where players fetch the media store: a path of the gateway, or a CDN's URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Workers."""
+
+    scratch: Path = Path("scratch")
+    """Folder for files while they are worked on."""
+    threads: int = 1
+    """Threads of each encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of an installation."""
+
+    objects: ObjectsConfig
+    """Object stores."""
+    mesh: MeshConfig
+    """Identity of services."""
+    services: Mapping[str, tuple[str, ...]]
+    """Addresses of each service, "host:port"; a process that serves one listens on the first."""
+    environment: str = "local"
+    """Name of the installation, for traces."""
+    home: Path = Path()
+    """Folder of the installation's own files."""
+    public_url: str = "http://127.0.0.1:8080"
+    """Where the gateway is reached from outside."""
+    cassandra: CassandraConfig = field(default_factory=CassandraConfig)
+    """Metadata store."""
+    kafka: KafkaConfig = field(default_factory=KafkaConfig)
+    """Event store."""
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    """Uploads."""
+    transcode: TranscodeConfig = field(default_factory=TranscodeConfig)
+    """Transcode control."""
+    playback: PlaybackConfig = field(default_factory=PlaybackConfig)
+    """Playback."""
+    worker: WorkerConfig = field(default_factory=WorkerConfig)
+    """Workers."""
+
+
+def load(path: Path) -> Config:
+    """Read the configuration at `path`. Raises ConfigError naming the setting that is wrong."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    return build(Config, tree, "")
+
+
+def build(kind: type[_T], tree: Any, where: str) -> _T:
+    """Make a dataclass of `kind` from what YAML gave. `where` is the path to it, for messages."""
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{where or 'the file'} must be a mapping")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # kind is a dataclass
+    values = {}
+    for key, value in tree.items():
+        if key not in fields:
+            raise ConfigError(f"{where}{key}: there is no such setting; known are {', '.join(sorted(fields))}")
+        values[key] = _convert(hints[key], value, f"{where}{key}")
+    for name, f in fields.items():
+        has_default = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        if name not in values and not has_default:
+            raise ConfigError(f"{where}{name}: must be set")
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return build(typing.cast("type[Any]", hint), value, where + ".")
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: must be a list")
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin in {Mapping, typing.get_origin(Mapping[str, Any]), dict}:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: must be a mapping")
+        return types.MappingProxyType({k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()})
+    if hint is Any:
+        return value
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{where}: must be {getattr(hint, '__name__', hint)}, not {value!r}")

@@ -1,0 +1,53 @@
+"""Traces to where OTEL_EXPORTER_OTLP_ENDPOINT points, and logs as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+
+def start(process: str, environment: str) -> None:
+    """Set up logging and, where an endpoint is configured, tracing. Called once by a process's main."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(process))
+    logging.basicConfig(level=os.environ.get("REELMESH_LOG_LEVEL", "INFO"), handlers=[handler], force=True)
+    for chatty in ("cassandra", "opentelemetry"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    resource = Resource.create({"service.name": process, "deployment.environment.name": environment})
+    provider = TracerProvider(resource=resource)
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, with the trace that the line belongs to."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace"] = f"{span.trace_id:032x}"
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
