@@ -1,0 +1,119 @@
+"""Run any set of services in one process: ``python -m reelmesh.main --config FILE TARGET…``. Wiring only, no logic."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvloop
+
+from reelmesh.mesh import telemetry
+from reelmesh.mesh.config import Config, ConfigError, load
+from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.identity import Identity
+from reelmesh.mesh.server import Background, Server, Target
+from reelmesh.stores.bundle import Connections, Stores
+
+TARGETS = ("ingest", "transcode", "catalog", "playback", "worker")
+"""Everything that can be served; each has a wiring.py in its folder."""
+
+log = logging.getLogger(__name__)
+
+
+async def serve(config: Config, names: Sequence[str], process: str, service_configs: Mapping[str, str]) -> None:
+    """Serve the named targets until SIGTERM or SIGINT. Raises ConfigError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    ready = config.home / "run" / f"{process}.ready"
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    connections = Connections(config, service_configs)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        starting = asyncio.create_task(_start(config, names, connections))
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            return
+        servers, background = starting.result()
+        serving = [asyncio.Event() for _ in servers]
+        tasks = [
+            *(asyncio.create_task(s.run(event.set)) for s, event in zip(servers, serving, strict=True)),
+            *(asyncio.create_task(b.run()) for b in background),
+        ]
+        for event in serving:
+            await event.wait()
+        ready.touch()
+        log.info("%s ready: %s", process, " ".join(names))
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        ready.unlink(missing_ok=True)
+        failed = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in failed:
+            task.result()  # a part that ends by itself ends the process, with its reason
+    finally:
+        ready.unlink(missing_ok=True)
+        stopping.cancel()
+        await connections.close()
+
+
+async def _start(
+    config: Config, names: Sequence[str], connections: Connections
+) -> tuple[list[Server], list[Background]]:
+    servers: list[Server] = []
+    background: list[Background] = []
+    for name in names:
+        identity = Identity.load(config.mesh.certificates, name, config.mesh.trust_domain)
+        target = await _build(name, config, Stores(connections, identity))
+        background.extend(target.background)
+        if target.services:
+            if name not in config.services:
+                raise ConfigError(f"services.{name}: has no address")
+            servers.append(Server(target, identity, config.services[name][0]))
+    return servers, background
+
+
+async def _build(name: str, config: Config, stores: Stores) -> Target:
+    wiring = importlib.import_module(f"reelmesh.{name}.wiring")
+    while True:
+        try:
+            target: Target = await wiring.build(config, stores)
+        except Unavailable as error:
+            log.info("%s waits: %s", name, error)
+            await asyncio.sleep(0.2)  # a store that starts beside us; it has no event for "I am here"
+        else:
+            return target
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="reelmesh.main", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the installation's YAML file")
+    parser.add_argument("--process", default="", help="name of the process in logs; the targets by default")
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help=f"any of {', '.join(TARGETS)}")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.targets if name not in TARGETS]
+    if unknown:
+        parser.error(f"no such target: {', '.join(unknown)}; known are {', '.join(TARGETS)}")
+    try:
+        config = load(arguments.config)
+    except ConfigError as error:
+        sys.exit(f"reelmesh: {error}")
+    process = arguments.process or "-".join(arguments.targets)
+    telemetry.start(process, config.environment)
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(config, arguments.targets, process, service_configs={}))
+
+
+if __name__ == "__main__":
+    main()

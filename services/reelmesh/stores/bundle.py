@@ -1,0 +1,98 @@
+"""The stores of a process, opened when a target's wiring first asks for them and shared by all targets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import grpc
+
+from reelmesh.mesh.channel import channel
+from reelmesh.mesh.clock import Clock, IdSource, SystemClock, TimeOrderedIds
+from reelmesh.mesh.config import Config, KafkaConfig
+from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.identity import Identity
+from reelmesh.stores.cassandra import Cassandra
+from reelmesh.stores.events import Publisher
+from reelmesh.stores.objects import Objects
+
+log = logging.getLogger(__name__)
+
+
+class Connections:
+    """What a process opens once."""
+
+    def __init__(self, config: Config, service_configs: Mapping[str, str]) -> None:
+        self.config = config
+        self.service_configs = service_configs
+        """gRPC service configuration (JSON) of each service that may be called."""
+        self._cassandra: Cassandra | None = None
+        self._publisher: Publisher | None = None
+        self._channels: list[grpc.aio.Channel] = []
+
+    async def cassandra(self) -> Cassandra:
+        """Connect, waiting until the cluster answers."""
+        while self._cassandra is None:
+            try:
+                self._cassandra = await Cassandra.connect(self.config.cassandra)
+            except Unavailable as error:
+                log.info("waiting: %s", error)
+                await asyncio.sleep(0.2)  # it is starting beside us
+        return self._cassandra
+
+    def publisher(self) -> Publisher:
+        """Return the producer of the process."""
+        if self._publisher is None:
+            self._publisher = Publisher(self.config.kafka)
+        return self._publisher
+
+    def channel(self, service: str, identity: Identity) -> grpc.aio.Channel:
+        """Open a channel to a service."""
+        opened = channel(service, self.config.services, identity, self.service_configs.get(service))
+        self._channels.append(opened)
+        return opened
+
+    async def close(self) -> None:
+        """Close everything that was opened."""
+        for opened in self._channels:
+            await opened.close()
+        if self._publisher is not None:
+            await self._publisher.close()
+        if self._cassandra is not None:
+            await self._cassandra.close()
+
+
+class Stores:
+    """The stores as one target sees them."""
+
+    def __init__(self, connections: Connections, identity: Identity) -> None:
+        self._connections = connections
+        self._identity = identity
+        self.clock: Clock = SystemClock()
+        self.ids: IdSource = TimeOrderedIds(self.clock)
+
+    @property
+    def kafka(self) -> KafkaConfig:
+        """Where Kafka is."""
+        return self._connections.config.kafka
+
+    async def cassandra(self) -> Cassandra:
+        """Return the process's session, once the cluster answers."""
+        return await self._connections.cassandra()
+
+    def publisher(self) -> Publisher:
+        """Return the process's producer."""
+        return self._connections.publisher()
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """Open a channel to another service, under the target's own identity."""
+        return self._connections.channel(service, self._identity)
+
+    def raw(self) -> Objects:
+        """Open the store of sources."""
+        return Objects.at(self._connections.config.objects.raw)
+
+    def media(self) -> Objects:
+        """Open the store of presentations."""
+        return Objects.at(self._connections.config.objects.media)

@@ -1,0 +1,231 @@
+"""The door to Kafka's topics: publish with confirmation, consume at least once.
+
+Published means acknowledged by all in-sync replicas. A consumer's handler is called until it succeeds, in order within
+a partition; a record that can never succeed goes to the topic's dead letters with the reason, and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.aio import AIOConsumer
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind
+
+from reelmesh.mesh.config import KafkaConfig
+from reelmesh.mesh.errors import Unavailable
+
+MEDIA_EVENTS = "reelmesh.media.events"
+"""MediaEvents, keyed by video."""
+TASKS = "reelmesh.transcode.tasks"
+"""Tasks, taken by workers through a share group."""
+RESULTS = "reelmesh.transcode.results"
+"""TaskResults, keyed by job."""
+
+FAULTS = 10
+"""A record that our own code fails on this many times is a dead letter."""
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of a topic."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    position: str = ""
+    """Where it lies, "partition/offset": the same however often it is delivered."""
+
+
+class PoisonRecord(Exception):
+    """Raised by a handler: this record can never be handled. `reason` is stable, upper snake case."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def dead_letters(topic: str) -> str:
+    """Return the topic that takes what cannot be handled of `topic`."""
+    return f"{topic}.dead-letters"
+
+
+def record_of(message: Message) -> Record:
+    """Make a Record of what the client library delivered."""
+    given: Any = message.headers() or ()
+    headers = {key: (value or b"").decode() for key, value in given}
+    position = f"{message.partition()}/{message.offset()}"
+    return Record(message.topic() or "", (message.key() or b"").decode(), message.value() or b"", headers, position)
+
+
+async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
+    """Make `topics`, given with their partition counts, and their dead-letter topics. Raises Unavailable."""
+    admin = AdminClient({"bootstrap.servers": config.bootstrap_servers})
+    wanted = {**topics, **{dead_letters(topic): 1 for topic in topics}}
+    new = [NewTopic(name, num_partitions=n, replication_factor=config.replication) for name, n in wanted.items()]
+    futures = admin.create_topics(new, request_timeout=10)
+    for future in futures.values():
+        try:
+            await asyncio.to_thread(future.result)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Unavailable("Kafka does not answer") from error
+
+
+class Publisher:
+    """An idempotent producer. One per process."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": config.bootstrap_servers,
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 0,
+                # A share group hands out whole batches; one record in each lets every worker take one task.
+                "batch.num.messages": 1,
+                "delivery.timeout.ms": 15_000,
+                "log_level": 3,
+            }
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="kafka-publisher", daemon=True)
+        self._thread.start()
+
+    async def publish(self, record: Record) -> None:
+        """Publish and wait until the brokers have it. Raises Unavailable; then it may or may not be there."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        headers: dict[str, str] = dict(record.headers)
+        propagate.inject(headers)
+
+        def confirm(error: KafkaError | None, _message: Message) -> None:
+            loop.call_soon_threadsafe(settle, error)
+
+        def settle(error: KafkaError | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(Unavailable(f"Kafka does not answer: {error.name()}"))
+
+        try:
+            self._producer.produce(
+                record.topic,
+                key=record.key.encode(),
+                value=record.value,
+                headers={key: value.encode() for key, value in headers.items()},
+                on_delivery=confirm,
+            )
+        except BufferError as error:
+            raise Unavailable("too much waits for Kafka") from error
+        await done
+
+    async def ping(self) -> None:
+        """Ask the brokers something small. Raises Unavailable."""
+        try:
+            await asyncio.to_thread(self._producer.list_topics, MEDIA_EVENTS, 2)
+        except KafkaException as error:
+            raise Unavailable("Kafka does not answer") from error
+
+    async def close(self) -> None:
+        """Send what waits, for at most five seconds."""
+        await asyncio.to_thread(self._producer.flush, 5)
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.1)
+
+
+Handler = Callable[[Record], Awaitable[None]]
+
+
+class Subscription:
+    """A consumer of topics in a group; `run` goes on until it is cancelled."""
+
+    def __init__(
+        self, config: KafkaConfig, publisher: Publisher, topics: Sequence[str], group: str, handler: Handler
+    ) -> None:
+        self._publisher = publisher
+        self._topics = list(topics)
+        self._handler = handler
+        self._settings: dict[str, Any] = {
+            "bootstrap.servers": config.bootstrap_servers,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.offset.store": False,
+            "auto.commit.interval.ms": 1000,
+            "log_level": 3,
+        }
+
+    async def run(self) -> None:
+        """Consume. Offsets are stored after the handler has succeeded, so a crash repeats at most a second's worth."""
+        consumer = AIOConsumer(self._settings, max_workers=1)
+        try:
+            await consumer.subscribe(self._topics)
+            while True:
+                message = await consumer.poll(0.5)
+                if message is None:
+                    continue
+                if message.error() is not None:
+                    log.warning("kafka: %s", message.error())
+                    continue
+                await self._deliver(record_of(message))
+                next_offset = (message.offset() or 0) + 1
+                await consumer.store_offsets(
+                    offsets=[TopicPartition(message.topic(), message.partition(), next_offset)]
+                )
+        finally:
+            await asyncio.shield(consumer.close())
+
+    async def _deliver(self, record: Record) -> None:
+        context = propagate.extract(record.headers)
+        delay = 0.1
+        faults = 0
+        while True:
+            try:
+                with tracer.start_as_current_span(f"{record.topic} process", context, SpanKind.CONSUMER):
+                    return await self._handler(record)
+            except PoisonRecord as poison:
+                return await self._bury(record, poison.reason, str(poison))
+            except Unavailable as error:
+                log.warning("%s %s waits: %s", record.topic, record.position, error)
+            except Exception:
+                log.exception("%s %s cannot be handled", record.topic, record.position)
+                faults += 1
+                if faults == FAULTS:
+                    return await self._bury(record, "HANDLER_FAILED", "see the log of the consumer")
+            await asyncio.sleep(delay)  # back-off before the same record is tried again
+            delay = min(delay * 2, 2.0)
+
+    async def _bury(self, record: Record, reason: str, message: str) -> None:
+        log.error("%s %s is a dead letter: %s", record.topic, record.position, message)
+        why = {"reason": reason, "message": message, "position": record.position}
+        letter = Record(dead_letters(record.topic), record.key, record.value, {**record.headers, **why})
+        await retry_forever(lambda: self._publisher.publish(letter))
+
+
+async def retry_forever(action: Callable[[], Awaitable[None]]) -> None:
+    """Call `action` until it is not Unavailable, with back-off up to two seconds."""
+    delay = 0.1
+    while True:
+        try:
+            return await action()
+        except Unavailable as error:
+            log.warning("waiting: %s", error)
+            await asyncio.sleep(delay)  # back-off
+            delay = min(delay * 2, 2.0)
