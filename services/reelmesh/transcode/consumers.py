@@ -1,0 +1,49 @@
+"""Kafka records in, calls of the control out."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from reelmesh.events.v1.media_event_pb2 import MediaEvent
+from reelmesh.mesh.names import UploadName, VideoName
+from reelmesh.stores.events import PoisonRecord, Record
+from reelmesh.transcode.cleanup import Cleanup
+from reelmesh.transcode.control import Control
+from reelmesh.worker.v1.task_pb2 import TaskResult
+
+
+class MediaEvents:
+    """Begins a job for each completed upload, and removes what a deleted video leaves."""
+
+    def __init__(self, control: Control, cleanup: Cleanup) -> None:
+        self._control = control
+        self._cleanup = cleanup
+
+    async def handle(self, record: Record) -> None:
+        """Raises PoisonRecord, Unavailable."""
+        try:
+            event = MediaEvent.FromString(record.value)
+        except DecodeError as error:
+            raise PoisonRecord("EVENT_UNREADABLE", "not a MediaEvent") from error
+        match event.WhichOneof("event"):
+            case "upload_completed":
+                done = event.upload_completed
+                video = VideoName.parse(event.video)
+                await self._control.upload_completed(UploadName.parse(done.upload), video, done.source)
+            case "video_deleted":
+                await self._cleanup.remove(VideoName.parse(event.video))
+
+
+class Results:
+    """Hands workers' answers to the control."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def handle(self, record: Record) -> None:
+        """Raises PoisonRecord, Unavailable."""
+        try:
+            result = TaskResult.FromString(record.value)
+        except DecodeError as error:
+            raise PoisonRecord("RESULT_UNREADABLE", "not a TaskResult") from error
+        await self._control.result(result)
