@@ -9,10 +9,11 @@ import importlib
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvloop
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from reelmesh.mesh import telemetry
 from reelmesh.mesh.config import Config, ConfigError, load
@@ -20,6 +21,8 @@ from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.identity import Identity
 from reelmesh.mesh.server import Background, Server, Target
 from reelmesh.stores.bundle import Connections, Stores
+from reelmesh_gateway.mesh import load as load_topology
+from reelmesh_gateway.service_config import service_config
 
 TARGETS = ("ingest", "transcode", "catalog", "playback", "worker")
 """Everything that can be served; each has a wiring.py in its folder."""
@@ -27,7 +30,7 @@ TARGETS = ("ingest", "transcode", "catalog", "playback", "worker")
 log = logging.getLogger(__name__)
 
 
-async def serve(config: Config, names: Sequence[str], process: str, service_configs: Mapping[str, str]) -> None:
+async def serve(config: Config, names: Sequence[str], process: str) -> None:
     """Serve the named targets until SIGTERM or SIGINT. Raises ConfigError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -35,7 +38,7 @@ async def serve(config: Config, names: Sequence[str], process: str, service_conf
         loop.add_signal_handler(sign, stop.set)
     ready = config.home / "run" / f"{process}.ready"
     ready.parent.mkdir(parents=True, exist_ok=True)
-    connections = Connections(config, service_configs)
+    connections = Connections(config, process, _service_config(config))
     stopping = asyncio.create_task(stop.wait())
     try:
         starting = asyncio.create_task(_start(config, names, connections))
@@ -65,6 +68,15 @@ async def serve(config: Config, names: Sequence[str], process: str, service_conf
         ready.unlink(missing_ok=True)
         stopping.cancel()
         await connections.close()
+
+
+def _service_config(config: Config) -> Callable[[str], str | None]:
+    """Return how channels to a service retry, which the gateway's topology says for everyone."""
+    if config.mesh.topology is None or config.mesh.contracts is None:
+        return lambda service: None
+    topology = load_topology(config.mesh.topology)
+    contracts = FileDescriptorSet.FromString(config.mesh.contracts.read_bytes())
+    return lambda service: service_config(topology, service, contracts)
 
 
 async def _start(
@@ -112,7 +124,7 @@ def main() -> None:
     process = arguments.process or "-".join(arguments.targets)
     telemetry.start(process, config.environment)
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(config, arguments.targets, process, service_configs={}))
+        runner.run(serve(config, arguments.targets, process))
 
 
 if __name__ == "__main__":

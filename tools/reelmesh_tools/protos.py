@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -45,9 +46,38 @@ def buf(*arguments: str) -> None:
     subprocess.run(["buf", *arguments], cwd=ROOT, check=True, env={**os.environ, "PATH": path})
 
 
+def breaking() -> None:
+    """Compare the contracts with the last release, else with main, else with the commit before. Exits when they break."""
+    base = _git("describe", "--tags", "--abbrev=0", "--match", "v*") or _git("merge-base", "HEAD", "origin/main")
+    if not base or base == _git("rev-parse", "HEAD"):
+        base = _git("rev-parse", "--verify", "HEAD~1")
+    if not base or not _git("ls-tree", base, "protos"):
+        print("breaking: there is no earlier contract to compare with")  # noqa: T201 - a command's output
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(
+            ["git", "archive", base, "protos", "buf.yaml"], cwd=ROOT, check=True, capture_output=True
+        )
+        subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
+        Path(folder, "build").mkdir()
+        shutil.copytree(IMPORTS, Path(folder, "build", "protos"))
+        earlier = Path(folder, "earlier.binpb")
+        buf("build", str(Path(folder, "protos")), "-o", str(earlier))
+        buf("breaking", "protos", "--against", str(earlier))
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints; empty when it fails."""
+    answer = subprocess.run(["git", *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
 def main() -> None:
-    """Unpack the imports, then run buf with the arguments given, or generate everything."""
+    """Unpack the imports, then run buf with the arguments given, compare with an earlier contract, or generate all."""
     unpack_imports()
+    if sys.argv[1:] == ["breaking"]:
+        breaking()
+        return
     if len(sys.argv) > 1:
         buf(*sys.argv[1:])
         return

@@ -65,6 +65,10 @@ class MeshConfig:
     """Folder with ca.pem and, for each service, NAME.pem and NAME.key."""
     trust_domain: str = "reelmesh.local"
     """Host of every SPIFFE id."""
+    topology: Path | None = None
+    """The gateway's mesh.yaml, for the retry policy of channels; None for channels without retries."""
+    contracts: Path | None = None
+    """Descriptor set of all contracts, which the retry policy needs; set it together with topology."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return types.MappingProxyType({k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()})
     if hint is Any:
         return value
+    if isinstance(hint, types.UnionType):
+        return None if value is None else _convert(arguments[0], value, where)
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -6,6 +6,7 @@ Errors stand outside the others because a refusal by any of them is rendered in 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -72,7 +73,11 @@ class Layer(grpc.aio.ServerInterceptor):
 
         async def stream(given: Any, context: Context) -> AsyncIterator[Any]:
             async with self.around(method, context, streaming):
-                async for message in inner(requests(given), context):
+                answers = inner(requests(given), context)
+                if inspect.isawaitable(answers):
+                    await answers  # a handler in the style that writes to the context itself
+                    return
+                async for message in answers:
                     yield message
 
         if handler.response_streaming:

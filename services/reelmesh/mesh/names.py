@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -76,5 +75,5 @@ def decode_page_token(token: str) -> str:
     """Return the position in a token. Raises PageTokenInvalid."""
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise PageTokenInvalid("page_token was not made by this list") from error

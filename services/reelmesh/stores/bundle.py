@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import grpc
 
@@ -21,12 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class Connections:
-    """What a process opens once."""
+    """What a process opens once. `service_config` gives gRPC's configuration (JSON) for channels to a service."""
 
-    def __init__(self, config: Config, service_configs: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, process: str, service_config: Callable[[str], str | None]) -> None:
         self.config = config
-        self.service_configs = service_configs
-        """gRPC service configuration (JSON) of each service that may be called."""
+        self.process = process
+        """Name of the process, unique on its machine."""
+        self._service_config = service_config
         self._cassandra: Cassandra | None = None
         self._publisher: Publisher | None = None
         self._channels: list[grpc.aio.Channel] = []
@@ -49,7 +50,7 @@ class Connections:
 
     def channel(self, service: str, identity: Identity) -> grpc.aio.Channel:
         """Open a channel to a service."""
-        opened = channel(service, self.config.services, identity, self.service_configs.get(service))
+        opened = channel(service, self.config.services, identity, self._service_config(service))
         self._channels.append(opened)
         return opened
 
@@ -71,6 +72,11 @@ class Stores:
         self._identity = identity
         self.clock: Clock = SystemClock()
         self.ids: IdSource = TimeOrderedIds(self.clock)
+
+    @property
+    def process(self) -> str:
+        """Name of the process, unique on its machine."""
+        return self._connections.process
 
     @property
     def kafka(self) -> KafkaConfig:

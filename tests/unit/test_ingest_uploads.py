@@ -1,0 +1,382 @@
+"""The rules of resumable uploads, over a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import google_crc32c
+import pytest
+
+from reelmesh.ingest import errors
+from reelmesh.ingest.expiry import Expiry
+from reelmesh.ingest.parts import MAX_PART_BYTES, MIB, PART_BYTES, Part, Piece
+from reelmesh.ingest.uploads import NewUpload, State, Upload, Uploads
+from reelmesh.mesh.clock import TimeOrderedIds
+from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.names import UploadName, VideoName
+
+
+class SetClock:
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class MemoryStore:
+    """Uploads in a dict, with the same conditions as the one on Cassandra."""
+
+    def __init__(self) -> None:
+        self.uploads: dict[UploadName, Upload] = {}
+        self.recorded: dict[UploadName, list[Part]] = {}
+        self.requests: dict[str, str] = {}
+        self.events: list[UploadName] = []
+        self.days: dict[str, set[UploadName]] = {}
+
+    async def claim(self, organization: str, request_id: str, upload_id: str) -> str:
+        return self.requests.setdefault(f"{organization} {request_id}", upload_id)
+
+    async def create(self, upload: Upload) -> Upload:
+        self.days.setdefault(str(upload.expire_time.date()), set()).add(upload.name)
+        return self.uploads.setdefault(upload.name, upload)
+
+    async def load(self, name: UploadName) -> Upload:
+        if name not in self.uploads:
+            raise errors.UploadUnknown("no such upload")
+        return self.uploads[name]
+
+    async def take_over(self, upload: Upload, writer: str) -> Upload:
+        self.uploads[upload.name] = replace(self.uploads[upload.name], writer=writer)
+        return self.uploads[upload.name]
+
+    async def append(self, upload: Upload, part: Part, crc32c: int, expire_time: datetime) -> Upload:
+        now = self.uploads[upload.name]
+        if now.writer != upload.writer or now.persisted_size != part.offset or now.state is not State.ACTIVE:
+            raise errors.WriterReplaced("replaced")
+        self.recorded.setdefault(upload.name, []).append(part)
+        grown = replace(now, persisted_size=part.offset + part.size, persisted_crc32c=crc32c, expire_time=expire_time)
+        self.uploads[upload.name] = grown
+        return grown
+
+    async def settle(self, upload: Upload, state: State, failure_reason: str = "") -> Upload:
+        now = self.uploads[upload.name]
+        if now.state is State.ACTIVE and now.writer == upload.writer and now.persisted_size == upload.persisted_size:
+            self.uploads[upload.name] = replace(now, state=state, failure_reason=failure_reason)
+        return self.uploads[upload.name]
+
+    async def parts(self, name: UploadName) -> Sequence[Part]:
+        return self.recorded.get(name, [])
+
+    async def finish(self, upload: Upload) -> Upload:
+        self.events.append(upload.name)
+        self.uploads[upload.name] = replace(self.uploads[upload.name], state=State.SUCCEEDED)
+        return self.uploads[upload.name]
+
+    async def due(self, day: datetime) -> Sequence[UploadName]:
+        return sorted(self.days.get(str(day.date()), ()), key=str)
+
+    async def look_again(self, name: UploadName, day: datetime, at: datetime | None) -> None:
+        self.days[str(day.date())].discard(name)
+        if at is not None:
+            self.days.setdefault(str(at.date()), set()).add(name)
+
+    async def list(self, organization: str, size: int, before: str) -> Sequence[Upload]:
+        found = sorted((u for u in self.uploads.values()), key=lambda u: u.name.id, reverse=True)
+        return [u for u in found if not before or u.name.id < before][:size]
+
+
+class MemoryParts:
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    async def put(self, key: str, data: Sequence[bytes]) -> None:
+        self.objects[key] = b"".join(data)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.objects.pop(key, None)
+
+
+class NoManifest:
+    async def write(self, upload: Upload, parts: Sequence[Part]) -> None:
+        return
+
+
+class World:
+    def __init__(self, store: MemoryStore | None = None, parts: MemoryParts | None = None) -> None:
+        self.clock = SetClock()
+        self.store = store or MemoryStore()
+        self.parts = parts or MemoryParts()
+        ids = TimeOrderedIds(self.clock)
+        self.uploads = Uploads(
+            self.store, self.parts, NoManifest(), self.clock, ids, max_bytes=1 << 30, idle=timedelta(days=7)
+        )
+        self.expiry = Expiry(self.uploads, self.store, self.clock, timedelta(seconds=60))
+
+    async def create(self, size: int | None = None, crc32c: int | None = None) -> Upload:
+        return await self.uploads.create("acme", NewUpload("a.mp4", "", size, crc32c, None), "")
+
+    def bytes_of(self, upload: Upload) -> bytes:
+        return b"".join(self.parts.objects[part.key] for part in self.store.recorded.get(upload.name, []))
+
+
+async def stream(*pieces: Piece) -> AsyncIterator[Piece]:
+    for piece in pieces:
+        yield piece
+
+
+def pieces_of(data: bytes, start: int = 0, size: int = 2 * MIB, *, finish: bool = True) -> AsyncIterator[Piece]:
+    offsets = range(start, len(data), size)
+    return stream(
+        *(
+            Piece(o, data[o : o + size], google_crc32c.value(data[o : o + size]), finish and o + size >= len(data))
+            for o in offsets
+        )
+    )
+
+
+DATA = bytes(range(256)) * 4096 * 40  # 40 MiB
+
+
+async def test_parts_have_8_to_16_mib_and_hold_every_byte() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+    done = await world.uploads.write(upload.name, pieces_of(DATA))
+    assert done.state is State.SUCCEEDED
+    assert world.bytes_of(upload) == DATA
+    sizes = [part.size for part in world.store.recorded[upload.name]]
+    assert all(PART_BYTES <= size <= MAX_PART_BYTES for size in sizes[:-1])
+    assert done.persisted_crc32c == google_crc32c.value(DATA)
+    assert world.store.events == [upload.name]
+
+
+async def test_bytes_before_a_broken_connection_are_kept_to_the_byte() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+
+    async def broken() -> AsyncIterator[Piece]:
+        yield Piece(0, DATA[:1_000_001])
+        raise ConnectionError("cut")
+
+    with pytest.raises(ConnectionError):
+        await world.uploads.write(upload.name, broken())
+    assert (await world.uploads.get(upload.name)).persisted_size == 1_000_001
+    await world.uploads.write(upload.name, pieces_of(DATA, 1_000_001))
+    assert world.bytes_of(upload) == DATA
+
+
+async def test_a_caller_that_goes_away_leaves_its_bytes() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+    sent = asyncio.Event()
+
+    async def hanging() -> AsyncIterator[Piece]:
+        yield Piece(0, DATA[: 3 * MIB])
+        sent.set()
+        await asyncio.Event().wait()
+
+    writing = asyncio.create_task(world.uploads.write(upload.name, hanging()))
+    await sent.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert (await world.uploads.get(upload.name)).persisted_size == 3 * MIB
+
+
+async def test_bytes_that_are_there_are_skipped() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+    await world.uploads.write(upload.name, stream(Piece(0, DATA[: 5 * MIB])))
+    await world.uploads.write(upload.name, pieces_of(DATA, 3 * MIB))
+    assert world.bytes_of(upload) == DATA
+
+
+async def test_a_gap_says_where_to_go_on() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+    with pytest.raises(errors.OffsetMismatch) as caught:
+        await world.uploads.write(upload.name, stream(Piece(0, b"abc"), Piece(5, b"x")))
+    assert caught.value.metadata == {"persisted_size": "3"}
+    assert (await world.uploads.get(upload.name)).persisted_size == 3
+
+
+async def test_a_damaged_piece_persists_nothing_of_itself() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+    with pytest.raises(errors.ChecksumMismatch):
+        await world.uploads.write(upload.name, stream(Piece(0, b"good"), Piece(4, b"bad", crc32c=1)))
+    assert (await world.uploads.get(upload.name)).persisted_size == 4
+
+
+async def test_a_wrong_checksum_of_the_file_fails_the_upload_and_removes_its_bytes() -> None:
+    world = World()
+    upload = await world.create(3, crc32c=1)
+    with pytest.raises(errors.ChecksumMismatch):
+        await world.uploads.write(upload.name, stream(Piece(0, b"abc", finish=True)))
+    failed = await world.uploads.get(upload.name)
+    assert (failed.state, failed.failure_reason) == (State.FAILED, "CHECKSUM_MISMATCH")
+    assert not world.parts.objects
+    with pytest.raises(errors.UploadFailed):
+        await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces", "error", "kept"),
+    [
+        (None, [Piece(0, b"", finish=True)], errors.EmptyUpload, 0),
+        (5, [Piece(0, b"abc", finish=True)], errors.SizeMismatch, 3),
+        (2, [Piece(0, b"abc", finish=True)], errors.SizeExceeded, 0),
+        (4, [Piece(0, b"abc"), Piece(3, b"de")], errors.SizeExceeded, 3),
+        (None, [Piece(9, b"abc")], errors.OffsetMismatch, 0),
+    ],
+)
+async def test_wrong_sizes_are_refused_and_nothing_is_lost(
+    size: int | None, pieces: list[Piece], error: type[Exception], kept: int
+) -> None:
+    world = World()
+    upload = await world.create(size)
+    with pytest.raises(error):
+        await world.uploads.write(upload.name, stream(*pieces))
+    assert (await world.uploads.get(upload.name)).persisted_size == kept
+    assert (await world.uploads.get(upload.name)).state is State.ACTIVE
+
+
+async def test_a_second_writer_fences_the_first() -> None:
+    world = World()
+    upload = await world.create(len(DATA))
+    go = asyncio.Event()
+
+    async def first() -> AsyncIterator[Piece]:
+        yield Piece(0, b"A" * MIB)
+        await go.wait()
+        yield Piece(MIB, b"A" * (20 * MIB))
+
+    writing = asyncio.create_task(world.uploads.write(upload.name, first()))
+    await asyncio.sleep(0)
+    await world.uploads.write(upload.name, pieces_of(DATA))
+    go.set()
+    with pytest.raises(errors.WriterReplaced):
+        await writing
+    assert world.bytes_of(upload) == DATA
+
+
+async def test_a_finished_upload_is_returned_again() -> None:
+    world = World()
+    upload = await world.create()
+    once = await world.uploads.write(upload.name, stream(Piece(0, b"abc", finish=True)))
+    again = await world.uploads.write(upload.name, stream(Piece(0, b"abc", finish=True)))
+    assert once == again
+    assert world.store.events == [upload.name]
+
+
+async def test_a_request_id_returns_the_first_upload() -> None:
+    world = World()
+    new = NewUpload("a.mp4", "", None, None, None)
+    first = await world.uploads.create("acme", new, "r")
+    second = await world.uploads.create("acme", replace(new, display_name="b.mp4"), "r")
+    other = await world.uploads.create("other", new, "r")
+    assert first == second
+    assert other.name != first.name
+
+
+async def test_the_video_must_be_of_the_same_organization() -> None:
+    world = World()
+    video = VideoName("other", "01920000-0000-7000-8000-000000000000")
+    with pytest.raises(errors.WrongOrganization):
+        await world.uploads.create("acme", NewUpload("a", "", None, None, video), "")
+
+
+async def test_a_store_that_fails_once_loses_nothing_that_was_acknowledged() -> None:
+    class Flaky(MemoryParts):
+        failures = 1
+
+        async def put(self, key: str, data: Sequence[bytes]) -> None:
+            if len(self.objects) == 1 and self.failures:
+                self.failures -= 1
+                raise Unavailable("disk")
+            await super().put(key, data)
+
+    world = World(parts=Flaky())
+    upload = await world.create(len(DATA))
+    with pytest.raises(Unavailable):
+        await world.uploads.write(upload.name, pieces_of(DATA))
+    durable = (await world.uploads.get(upload.name)).persisted_size
+    assert durable == PART_BYTES
+    await world.uploads.write(upload.name, pieces_of(DATA, durable))
+    assert world.bytes_of(upload) == DATA
+
+
+async def test_an_idle_upload_expires_and_its_bytes_go() -> None:
+    world = World()
+    upload = await world.create(10)
+    await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
+    world.clock.time += timedelta(days=6)
+    await world.expiry.sweep()
+    assert (await world.uploads.get(upload.name)).state is State.ACTIVE
+    world.clock.time += timedelta(days=2)
+    with pytest.raises(errors.UploadExpired):
+        await world.uploads.write(upload.name, stream(Piece(3, b"def")))
+    await world.expiry.sweep()
+    assert (await world.uploads.get(upload.name)).state is State.EXPIRED
+    assert not world.parts.objects
+    assert not any(world.store.days.values())
+
+
+async def test_growing_puts_expiry_off() -> None:
+    world = World()
+    upload = await world.create(10)
+    world.clock.time += timedelta(days=6)
+    await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
+    world.clock.time += timedelta(days=2)
+    await world.expiry.sweep()
+    assert (await world.uploads.get(upload.name)).state is State.ACTIVE
+    world.clock.time += timedelta(days=6)
+    await world.expiry.sweep()
+    assert (await world.uploads.get(upload.name)).state is State.EXPIRED
+
+
+async def test_the_sweep_completes_what_a_crash_left_unannounced() -> None:
+    world = World()
+    upload = await world.create()
+    await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
+    current = await world.uploads.get(upload.name)
+    await world.store.settle(current, State.FINISHING)
+    world.clock.time += timedelta(days=7)
+    await world.expiry.sweep()
+    assert world.store.events == [upload.name]
+
+
+async def test_cancelling_removes_the_bytes_and_refuses_more() -> None:
+    world = World()
+    upload = await world.create()
+    await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
+    assert (await world.uploads.cancel(upload.name)).state is State.CANCELLED
+    assert (await world.uploads.cancel(upload.name)).state is State.CANCELLED
+    assert not world.parts.objects
+    with pytest.raises(errors.UploadCancelled):
+        await world.uploads.write(upload.name, stream(Piece(3, b"d")))
+
+
+async def test_a_finished_upload_cannot_be_cancelled() -> None:
+    world = World()
+    upload = await world.create()
+    await world.uploads.write(upload.name, stream(Piece(0, b"abc", finish=True)))
+    with pytest.raises(errors.UploadFinished):
+        await world.uploads.cancel(upload.name)
+
+
+async def test_pages_go_back_in_time() -> None:
+    world = World()
+    made = []
+    for _ in range(5):
+        world.clock.time += timedelta(seconds=1)
+        made.append((await world.create()).name)
+    first, further = await world.uploads.list("acme", 2, "")
+    second, further_2 = await world.uploads.list("acme", 2, further)
+    third, end = await world.uploads.list("acme", 2, further_2)
+    assert [u.name for u in [*first, *second, *third]] == made[::-1]
+    assert not end

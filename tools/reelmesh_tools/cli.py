@@ -1,0 +1,25 @@
+"""The `reelmesh` command line, put together from the commands of each part."""
+
+from __future__ import annotations
+
+import typer
+
+from reelmesh_tools.client import commands as client_commands
+from reelmesh_tools.stack import commands as stack_commands
+
+
+def build() -> typer.Typer:
+    """Return the whole command line; each part registers its own commands."""
+    app = typer.Typer(help="An open video platform on your own machine.", no_args_is_help=True, add_completion=False)
+    stack_commands.register(app)
+    client_commands.register(app)
+    return app
+
+
+def main() -> None:
+    """Run as a program."""
+    build()()
+
+
+if __name__ == "__main__":
+    main()

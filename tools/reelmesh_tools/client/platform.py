@@ -1,0 +1,98 @@
+"""The platform as a client sees it: the gateway's gRPC and HTTP, nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
+from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceStub
+from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceStub
+from reelmesh.transcode.v1.job_service_pb2_grpc import JobServiceStub
+
+CALL_SECONDS = 20.0
+"""Deadline of a unary call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as the platform said it."""
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    metadata: Mapping[str, str]
+
+    @property
+    def passing(self) -> bool:
+        """True when the same call may succeed later."""
+        return self.code in {
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            grpc.StatusCode.INTERNAL,
+            grpc.StatusCode.UNKNOWN,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.reason or self.code.name}: {self.message}"
+
+
+def problem_of(error: grpc.RpcError) -> Problem:
+    """Read the status, its ErrorInfo and its message out of a failed call."""
+    call: Any = error
+    found = Problem(call.code(), "", call.details() or "", {})
+    try:
+        status = rpc_status.from_call(call)
+    except ValueError:
+        return found  # the trailer belongs to another status: a proxy spoke
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return Problem(found.code, info.reason, found.message, dict(info.metadata))
+    return found
+
+
+class Platform:
+    """Clients for every public service, over one channel to the gateway."""
+
+    def __init__(self, url: str, organization: str = "default") -> None:
+        self.url = url.rstrip("/")
+        self.parent = f"organizations/{organization}"
+        self.channel = grpc.insecure_channel(urlsplit(url).netloc)
+        self.uploads = UploadServiceStub(self.channel)
+        self.jobs = JobServiceStub(self.channel)
+        self.videos = VideoServiceStub(self.channel)
+        self.playback = PlaybackServiceStub(self.channel)
+        self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Return the platform behind REELMESH_URL, or on this machine behind REELMESH_PORT (8080)."""
+        port = environment.get("REELMESH_PORT") or "8080"
+        return cls(environment.get("REELMESH_URL") or f"http://127.0.0.1:{port}")
+
+    def video_name(self, video: str) -> str:
+        """Return the resource name of a video given by name or by id alone."""
+        return video if "/" in video else f"{self.parent}/videos/{video}"
+
+    def watch_url(self, video: str) -> str:
+        """Return the page that plays a video."""
+        return f"{self.url}/watch/{video.rsplit('/', 1)[-1]}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+        self.channel.close()

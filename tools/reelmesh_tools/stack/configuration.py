@@ -1,0 +1,35 @@
+"""reelmesh.yaml: what every reelmesh process has to know about the others and its stores."""
+
+from __future__ import annotations
+
+import yaml
+
+from reelmesh_tools.stack.files import write_whole
+from reelmesh_tools.stack.layout import Layout, repository
+from reelmesh_tools.stack.plan import TRUST_DOMAIN, Plan
+
+
+def write(layout: Layout, plan: Plan) -> None:
+    """Write reelmesh.yaml, which tells every process where the others and its stores are."""
+    host, _, port = plan.cassandra.rpartition(":")
+    content = {
+        "environment": "local",
+        "home": str(layout.home),
+        "public_url": plan.gateway_url,
+        "cassandra": {
+            "contact_points": [host],
+            "port": int(port),
+            "replication": {"class": "SimpleStrategy", "replication_factor": 1},
+        },
+        "kafka": {"bootstrap_servers": plan.kafka},
+        "objects": {"raw": layout.raw_objects.as_uri(), "media": layout.media_objects.as_uri()},
+        "mesh": {
+            "certificates": str(layout.certificates),
+            "trust_domain": TRUST_DOMAIN,
+            "topology": str(repository() / "gateway" / "mesh.yaml"),
+            "contracts": str(repository() / "envoy" / "reelmesh.binpb"),
+        },
+        "services": plan.service_addresses,
+        "worker": {"scratch": str(layout.scratch), "threads": 1},
+    }
+    write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

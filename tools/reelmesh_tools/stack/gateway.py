@@ -1,0 +1,60 @@
+"""Envoy as the gateway, with the configuration that gateway/ generates."""
+
+from __future__ import annotations
+
+import asyncio
+import sysconfig
+from pathlib import Path
+
+from reelmesh_gateway.write import write
+from reelmesh_tools.stack import probes
+from reelmesh_tools.stack.layout import Layout
+from reelmesh_tools.stack.plan import Plan
+from reelmesh_tools.stack.spec import ProcessSpec, Stage
+
+
+def spec(layout: Layout, plan: Plan, mesh_file: Path, descriptor_set: Path) -> ProcessSpec:
+    """Return how to run Envoy; its configuration is generated anew before every start."""
+    out = layout.config / "envoy"
+    addresses = {**plan.service_addresses, "origin": [plan.address("caddy")]}
+
+    def generate() -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        write(
+            mesh_file,
+            out,
+            gateway_port=plan.gateway_port,
+            admin_port=plan.ports["envoy-admin"],
+            addresses=addresses,
+            certificates=layout.certificates,
+            descriptor_set=descriptor_set,
+        )
+
+    async def prepare() -> None:
+        await asyncio.to_thread(generate)
+
+    envoy = Path(sysconfig.get_path("scripts")) / "envoy"
+    return ProcessSpec(
+        name="envoy",
+        command=(
+            str(envoy),
+            "--reject-unknown-dynamic-fields",
+            "-c",
+            str(out / "bootstrap.yaml"),
+            # Envoys of two stacks would otherwise meet in one shared memory region.
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "2",
+            "--log-level",
+            "warning",
+            # Streams get this long to end; a local stack does not drain for minutes.
+            "--drain-time-s",
+            "1",
+            "--parent-shutdown-time-s",
+            "2",
+        ),
+        probe=probes.http_ok(plan.ports["envoy-admin"], "/ready"),
+        stage=Stage.EDGE,
+        prepare=prepare,
+        stop_seconds=5.0,
+    )

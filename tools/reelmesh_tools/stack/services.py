@@ -1,0 +1,36 @@
+"""The reelmesh processes as children of the supervisor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from reelmesh_tools.stack import probes
+from reelmesh_tools.stack.layout import Layout
+from reelmesh_tools.stack.plan import LISTENING_SERVICES, Plan
+from reelmesh_tools.stack.spec import ProcessSpec, Stage
+
+
+def spec(layout: Layout, plan: Plan, name: str, targets: Sequence[str]) -> ProcessSpec:
+    """Return how to run the process `name` with `targets` in it.
+
+    It is healthy once it has written its ready file and every address it listens at says SERVING.
+    """
+    ready = layout.ready_file(name)
+
+    async def prepare() -> None:
+        ready.unlink(missing_ok=True)
+
+    listening = [target for target in targets if target in LISTENING_SERVICES]
+    serving = [probes.grpc_serving(plan.address(target), layout.certificates, "cli") for target in listening]
+    command = (sys.executable, "-P", "-m", "reelmesh.main", "--config", str(layout.services_file), "--process", name)
+    return ProcessSpec(
+        name=name,
+        command=(*command, *targets),
+        probe=probes.every([probes.file_exists(ready), *serving]),
+        stage=Stage.SERVICE,
+        environment={"PYTHONUNBUFFERED": "1"},
+        needs=("cassandra", "kafka"),
+        prepare=prepare,
+        stop_seconds=15.0,
+    )
