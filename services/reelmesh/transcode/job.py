@@ -109,6 +109,8 @@ class Job:
     redeliveries: int = 0
     playable_time: datetime | None = None
     end_time: datetime | None = None
+    retries: int = 0
+    """Times that someone went on with it after it had ended."""
     announced: frozenset[str] = frozenset()
     """Facts that were published: "planned", "playable", "ended"."""
     revision: int = 0
@@ -281,7 +283,8 @@ def retried(job: Job) -> Job:
         failure_message="",
         failure_task="",
         end_time=None,
-        announced=job.announced - {"ended"},
+        retries=job.retries + 1,
+        announced=frozenset(),  # what was true before is true again, after an end that others have heard of
     )
 
 

@@ -24,9 +24,8 @@ class KafkaOutlet:
 
     async def announce(self, job: Job, fact: str) -> None:
         """Publish a fact about a job. Raises Unavailable."""
-        # A retried job may end more than once; each end is an event of its own.
-        once = f"{fact} {job.end_time}" if fact == "ended" else fact
-        event = MediaEvent(id=derived_id(job.name.id, once), video=str(job.video))
+        # A retried job says everything anew: each time is an event of its own.
+        event = MediaEvent(id=derived_id(job.name.id, f"{fact} {job.retries}"), video=str(job.video))
         event.time.FromDatetime(self._clock.now())
         name = str(job.name)
         match fact, job.state:

@@ -1,0 +1,115 @@
+"""The DASH MPD (ISO/IEC 23009-1) of a presentation: dynamic while it grows, static once it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+from urllib.parse import quote
+
+from lxml import etree
+
+from reelmesh.playback.presentation import Picture, Presentation, Segment, Sound, Track
+
+CONTENT_TYPE = "application/dash+xml"
+NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
+PROFILES = "urn:mpeg:dash:profile:isoff-live:2011"
+CHANNELS = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011"
+AVAILABLE_SINCE = "1970-01-01T00:00:00Z"
+"""So long ago that every listed segment is available, whatever the player's clock says. It must never change."""
+
+
+def mpd(presentation: Presentation, media_url: str, published: datetime) -> bytes:
+    """Write the manifest.
+
+    `media_url` is where the media store is served, without a slash at the end; `published` is when this state of a
+    growing presentation was first seen.
+    """
+    namespaces: Any = {None: NAMESPACE}  # the stubs know no default namespace
+    root = etree.Element("MPD", nsmap=namespaces, profiles=PROFILES, minBufferTime="PT4S")
+    if presentation.complete:
+        root.set("type", "static")
+        root.set("mediaPresentationDuration", _duration(max(track.end for track in presentation.tracks)))
+    else:
+        root.set("type", "dynamic")
+        root.set("availabilityStartTime", AVAILABLE_SINCE)
+        root.set("publishTime", published.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        root.set("minimumUpdatePeriod", "PT1S")
+    period = etree.SubElement(root, "Period", id="0", start="PT0S")
+    folder = f"{media_url}/{quote(presentation.prefix)}"
+    target = presentation.target_duration
+    sets = [("video", "", presentation.videos)] if presentation.videos else []
+    sets += [("audio", language, tracks) for language, tracks in _by_language(presentation.audios).items()]
+    for place, (kind, language, tracks) in enumerate(sets):
+        adaptation = etree.SubElement(
+            period,
+            "AdaptationSet",
+            id=str(place),
+            contentType=kind,
+            mimeType=f"{kind}/mp4",
+            segmentAlignment="true",
+            startWithSAP="1",
+        )
+        if language:
+            adaptation.set("lang", language)
+        for track in tracks:
+            adaptation.append(_representation(track, folder, target))
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+
+
+def _by_language(tracks: Sequence[Track]) -> dict[str, list[Track]]:
+    """Return the tracks by language: those of one set are the same sound in different quality."""
+    found: dict[str, list[Track]] = {}
+    for track in tracks:
+        found.setdefault(track.language, []).append(track)
+    return found
+
+
+def _representation(track: Track, folder: str, target: int) -> etree._Element:
+    representation = etree.Element(
+        "Representation", id=track.id, codecs=track.codec, bandwidth=str(track.peak_bitrate(target))
+    )
+    match track.format:
+        case Picture(width, height, rate):
+            representation.set("width", str(width))
+            representation.set("height", str(height))
+            if rate:
+                representation.set("frameRate", str(rate))
+        case Sound(channels, sample_rate):
+            representation.set("audioSamplingRate", str(sample_rate))
+            etree.SubElement(representation, "AudioChannelConfiguration", schemeIdUri=CHANNELS, value=str(channels))
+    template = etree.SubElement(
+        representation,
+        "SegmentTemplate",
+        timescale=str(track.timescale),
+        startNumber="0",
+        initialization=f"{folder}/$RepresentationID$/init.mp4",
+        media=f"{folder}/$RepresentationID$/$Number%05d$.m4s",
+    )
+    template.append(_timeline(track.segments))
+    return representation
+
+
+def _timeline(segments: Sequence[Segment]) -> etree._Element:
+    """Write the segments as runs of one duration."""
+    timeline = etree.Element("SegmentTimeline")
+    entry: etree._Element | None = None
+    duration = repeats = -1
+    for segment in segments:
+        if entry is not None and segment.duration == duration:
+            repeats += 1
+            entry.set("r", str(repeats))
+            continue
+        entry = etree.SubElement(timeline, "S")
+        if segment.number == 0:
+            entry.set("t", str(segment.start))
+        entry.set("d", str(segment.duration))
+        duration, repeats = segment.duration, 0
+    return timeline
+
+
+def _duration(seconds: Fraction) -> str:
+    """Write a duration, rounded up to the microsecond: rounded down it would cut off the last frame."""
+    microseconds = -(-seconds.numerator * 1_000_000 // seconds.denominator)
+    return f"PT{microseconds // 1_000_000}.{microseconds % 1_000_000:06d}S"

@@ -1,0 +1,88 @@
+"""Manifests as they are served: written once for each state of a presentation, with what caches need to know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.names import VideoName
+from reelmesh.playback import dash, hls
+from reelmesh.playback.errors import NothingToPlay, TrackUnknown
+from reelmesh.playback.index import Presentations
+from reelmesh.playback.lru import Lru
+from reelmesh.playback.presentation import Presentation
+
+GROWING = "public, max-age=1"
+FINAL = "public, max-age=3600"
+CAPACITY = 64 << 20
+"""Bytes of manifests held by one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest and its headers."""
+
+    content_type: str
+    body: bytes
+    etag: str
+    """Strong (RFC 9110, 8.8.3), in its quotes; the same bytes have the same one in every process."""
+    cache_control: str
+
+
+class Manifests:
+    """Manifests of all videos."""
+
+    def __init__(self, presentations: Presentations, clock: Clock, media_url: str, capacity: int = CAPACITY) -> None:
+        """`media_url` is where players fetch the media store: a path of the manifests' host, or a URL."""
+        self._presentations = presentations
+        self._clock = clock
+        self._media_url = media_url.rstrip("/")
+        self._written: Lru[tuple[VideoName, str, int, bool, str], Manifest] = Lru(
+            capacity, lambda manifest: 512 + len(manifest.body)
+        )
+
+    async def hls_multivariant(self, video: VideoName) -> Manifest:
+        """Return the HLS multivariant playlist. Raises NothingToPlay, Unavailable."""
+        presentation = await self._get(video)
+        return self._once(presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation).encode())
+
+    async def hls_media(self, video: VideoName, track_id: str) -> Manifest:
+        """Return the HLS playlist of one track. Raises NothingToPlay, TrackUnknown, Unavailable."""
+        presentation = await self._get(video)
+        track = presentation.track(track_id)
+        if track is None:
+            raise TrackUnknown("the presentation has no such track", track=track_id)
+        return self._once(
+            presentation,
+            f"hls {track_id}",
+            hls.CONTENT_TYPE,
+            lambda: hls.media(presentation, track, self._media_url).encode(),
+        )
+
+    async def dash(self, video: VideoName) -> Manifest:
+        """Return the DASH MPD. Raises NothingToPlay, Unavailable."""
+        presentation = await self._get(video)
+        return self._once(
+            presentation,
+            "dash",
+            dash.CONTENT_TYPE,
+            lambda: dash.mpd(presentation, self._media_url, self._clock.now()),
+        )
+
+    async def _get(self, video: VideoName) -> Presentation:
+        presentation = await self._presentations.get(video)
+        if not presentation.tracks:
+            raise NothingToPlay("nothing of this video can be played yet")
+        return presentation
+
+    def _once(self, presentation: Presentation, which: str, content_type: str, write: Callable[[], bytes]) -> Manifest:
+        key = (presentation.video, presentation.job, presentation.revision, presentation.complete, which)
+        manifest = self._written.get(key)
+        if manifest is None:
+            body = write()
+            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            manifest = Manifest(content_type, body, etag, FINAL if presentation.complete else GROWING)
+            self._written.put(key, manifest)
+        return manifest

@@ -1,0 +1,112 @@
+"""How far a viewer is in a video, and when that counts as watched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from reelmesh.mesh.errors import PageTokenInvalid
+from reelmesh.mesh.names import VideoName
+from reelmesh.playback.errors import PositionBeyondEnd
+
+TOLERANCE = timedelta(seconds=1)
+"""Players count a little differently from us: a position may lie so far behind the end."""
+WATCHED_SHARE = 0.95
+"""Who has seen this much of a video has seen it."""
+CREDITS = timedelta(seconds=10)
+"""Or all but so much, of a video of at least `LONG`."""
+LONG = timedelta(minutes=1)
+"""In a shorter video ten seconds are too much to miss."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a viewer is in a video."""
+
+    organization: str
+    viewer: str
+    """Empty for nobody in particular."""
+    video: VideoName
+    position: timedelta
+    duration: timedelta
+    """Of the video."""
+    update_time: datetime
+
+    @property
+    def finished(self) -> bool:
+        """True when it counts as watched to the end."""
+        if self.position >= self.duration * WATCHED_SHARE:
+            return True
+        return self.duration >= LONG and self.position >= self.duration - CREDITS
+
+
+class ProgressStore(Protocol):
+    """What progress needs of a database; store.py is the one on Cassandra. Of two writes the later one wins."""
+
+    async def load(self, organization: str, viewer: str, video: VideoName) -> Progress | None:
+        """Return what was noted; None when there is nothing."""
+
+    async def put(self, progress: Progress) -> None:
+        """Note it, in place of what was noted of this viewer and video before `progress.update_time`."""
+
+    async def remove(self, progress: Progress) -> None:
+        """Take away what was noted of this viewer and video up to `progress.update_time`."""
+
+    async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
+        """Return all that is noted of a viewer, one for each video, in no order."""
+
+
+class Watching:
+    """Progress of all viewers."""
+
+    def __init__(self, store: ProgressStore) -> None:
+        self._store = store
+
+    async def resume_position(self, organization: str, viewer: str, video: VideoName) -> timedelta:
+        """Return where a viewer left off; zero when never watched, or watched to the end."""
+        if not viewer:
+            return timedelta()
+        progress = await self._store.load(organization, viewer, video)
+        return timedelta() if progress is None or progress.finished else progress.position
+
+    async def note(self, progress: Progress) -> Progress:
+        """Remember how far a viewer is; nothing is remembered of nobody in particular. Raises PositionBeyondEnd."""
+        if progress.position > progress.duration + TOLERANCE:
+            message = f"position lies behind the end at {progress.duration.total_seconds():.3f} s"
+            violations = [("position", "lies behind the end")]
+            raise PositionBeyondEnd(message, violations=violations, duration=progress.duration.total_seconds())
+        progress = replace(progress, position=min(progress.position, progress.duration))
+        if progress.viewer and progress.finished:
+            await self._store.remove(progress)
+        elif progress.viewer:
+            await self._store.put(progress)
+        return progress
+
+    async def unfinished(self, organization: str, viewer: str, size: int, after: str) -> tuple[Sequence[Progress], str]:
+        """Return up to `size` videos that a viewer began and did not finish, latest first, and what asks for more.
+
+        `after` is what the page before gave; a video that is watched meanwhile moves to the front and is not repeated
+        behind. Raises PageTokenInvalid.
+        """
+        # All of a viewer is one small partition; sorted here it can neither hold a video twice nor be out of date.
+        found = [progress for progress in await self._store.all(organization, viewer) if not progress.finished]
+        found.sort(key=_position, reverse=True)
+        if after:
+            bound = _parse(after)
+            found = [progress for progress in found if _position(progress) < bound]
+        page = found[:size]
+        return page, "{} {}".format(*_position(page[-1])) if len(found) > size else ""
+
+
+def _position(progress: Progress) -> tuple[int, str]:
+    return (progress.update_time - EPOCH) // timedelta(milliseconds=1), progress.video.id
+
+
+def _parse(position: str) -> tuple[int, str]:
+    milliseconds, _, video = position.partition(" ")
+    if not milliseconds.isdecimal() or not video:
+        raise PageTokenInvalid("page_token was not made by this list")
+    return int(milliseconds), video

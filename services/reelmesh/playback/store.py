@@ -1,0 +1,138 @@
+"""Sessions and progress on Cassandra. See schema.cql for the shape and why it is so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.progress import Progress
+from reelmesh.playback.sessions import Session
+from reelmesh.stores.cassandra import Cassandra, Row, Statement
+from reelmesh.stores.migrations import keyspace_of
+
+PROGRESS_TTL = timedelta(days=365)
+"""How long it is remembered where a viewer left off."""
+
+_KS = keyspace_of("playback")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class CassandraSessionStore:
+    """Sessions in the keyspace of playback."""
+
+    def __init__(self, cassandra: Cassandra) -> None:
+        self._cassandra = cassandra
+
+    async def add(self, session: Session) -> None:
+        """Keep a session until its expire_time."""
+        statement = self._insert(session, "")
+        await self._cassandra.execute(statement.cql, *statement.parameters)
+
+    async def claim(self, session: Session) -> Session:
+        """Keep a session unless there is one of that name; return the one that is there."""
+        earlier = await self._cassandra.apply(self._insert(session, "IF NOT EXISTS"))
+        return session if earlier is None else _session(session.name, earlier)
+
+    async def load(self, name: SessionName) -> Session | None:
+        """Return a session; None when there is none."""
+        rows = await self._cassandra.execute(
+            "SELECT video, viewer, duration_us, create_time, expire_time "
+            f"FROM {_KS}.sessions WHERE organization = ? AND session = ?",
+            name.organization,
+            name.id,
+        )
+        return _session(name, rows[0]) if rows else None
+
+    @staticmethod
+    def _insert(session: Session, condition: str) -> Statement:
+        life = session.expire_time - session.create_time
+        return Statement(
+            f"INSERT INTO {_KS}.sessions (organization, session, video, viewer, duration_us, create_time, expire_time) "
+            f"VALUES (?, ?, ?, ?, ?, ?, ?) {condition} USING TTL ?",
+            (
+                session.name.organization,
+                session.name.id,
+                session.video.id,
+                session.viewer,
+                session.duration // _MICROSECOND,
+                session.create_time,
+                session.expire_time,
+                max(1, int(life.total_seconds())),
+            ),
+        )
+
+
+class CassandraProgressStore:
+    """Progress in the keyspace of playback. Writes carry their own time, so that the later of two wins anywhere."""
+
+    def __init__(self, cassandra: Cassandra) -> None:
+        self._cassandra = cassandra
+
+    async def load(self, organization: str, viewer: str, video: VideoName) -> Progress | None:
+        """Return what was noted; None when there is nothing."""
+        rows = await self._cassandra.execute(
+            f"SELECT * FROM {_KS}.progress WHERE organization = ? AND viewer = ? AND video = ?",
+            organization,
+            viewer,
+            video.id,
+        )
+        return _progress(rows[0]) if rows else None
+
+    async def put(self, progress: Progress) -> None:
+        """Note it, in place of what was noted of this viewer and video before `progress.update_time`."""
+        await self._cassandra.execute(
+            f"INSERT INTO {_KS}.progress (organization, viewer, video, position_us, duration_us, update_time) "
+            f"VALUES (?, ?, ?, ?, ?, ?) USING TTL {int(PROGRESS_TTL.total_seconds())} AND TIMESTAMP ?",
+            progress.organization,
+            progress.viewer,
+            progress.video.id,
+            progress.position // _MICROSECOND,
+            progress.duration // _MICROSECOND,
+            progress.update_time,
+            _timestamp(progress),
+        )
+
+    async def remove(self, progress: Progress) -> None:
+        """Take away what was noted of this viewer and video up to `progress.update_time`."""
+        await self._cassandra.execute(
+            f"DELETE FROM {_KS}.progress USING TIMESTAMP ? WHERE organization = ? AND viewer = ? AND video = ?",
+            _timestamp(progress),
+            progress.organization,
+            progress.viewer,
+            progress.video.id,
+        )
+
+    async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
+        """Return all that is noted of a viewer, one for each video, in no order."""
+        rows = await self._cassandra.execute(
+            f"SELECT * FROM {_KS}.progress WHERE organization = ? AND viewer = ?", organization, viewer
+        )
+        return [_progress(row) for row in rows]
+
+
+def _timestamp(progress: Progress) -> int:
+    return (progress.update_time - _EPOCH) // _MICROSECOND
+
+
+def _session(name: SessionName, row: Row) -> Session:
+    return Session(
+        name=name,
+        video=VideoName(name.organization, row.video),
+        viewer=row.viewer or "",
+        duration=row.duration_us * _MICROSECOND,
+        create_time=row.create_time.replace(tzinfo=UTC),
+        expire_time=row.expire_time.replace(tzinfo=UTC),
+    )
+
+
+def _progress(row: Row) -> Progress:
+    return Progress(
+        organization=row.organization,
+        viewer=row.viewer,
+        video=VideoName(row.organization, row.video),
+        position=row.position_us * _MICROSECOND,
+        duration=row.duration_us * _MICROSECOND,
+        update_time=row.update_time.replace(tzinfo=UTC),
+    )

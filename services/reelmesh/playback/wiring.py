@@ -1,0 +1,53 @@
+"""Builds playback from what is real."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from reelmesh.mesh.config import Config
+from reelmesh.mesh.server import Service, Target
+from reelmesh.playback.index import Presentations
+from reelmesh.playback.manifests import Manifests
+from reelmesh.playback.peers import CatalogVideos, TranscodeIndex
+from reelmesh.playback.progress import Watching
+from reelmesh.playback.service import ManifestService, PlaybackService
+from reelmesh.playback.sessions import Sessions
+from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore
+from reelmesh.playback.v1.manifest_service_pb2_grpc import add_ManifestServiceServicer_to_server
+from reelmesh.playback.v1.playback_service_pb2_grpc import add_PlaybackServiceServicer_to_server
+from reelmesh.stores.bundle import Stores
+from reelmesh.stores.migrations import migrate
+
+
+async def build(config: Config, stores: Stores) -> Target:
+    """Raises Unavailable while a store does not answer."""
+    cassandra = await stores.cassandra()
+    await migrate(cassandra, "playback", config.cassandra.replication)
+    presentations = Presentations(TranscodeIndex(stores.channel("transcode")), time.monotonic)
+    manifests = Manifests(presentations, stores.clock, config.playback.media_url)
+    sessions = Sessions(
+        CassandraSessionStore(cassandra),
+        Watching(CassandraProgressStore(cassandra)),
+        CatalogVideos(stores.channel("catalog")),
+        presentations,
+        stores.clock,
+        stores.ids,
+        life=timedelta(hours=config.playback.session_hours),
+    )
+    return Target(
+        name="playback",
+        services=[
+            Service(
+                "reelmesh.playback.v1.PlaybackService",
+                lambda server: add_PlaybackServiceServicer_to_server(
+                    PlaybackService(sessions, config.public_url), server
+                ),
+            ),
+            Service(
+                "reelmesh.playback.v1.ManifestService",
+                lambda server: add_ManifestServiceServicer_to_server(ManifestService(manifests), server),
+            ),
+        ],
+        checks=[cassandra.ping],
+    )

@@ -1,0 +1,126 @@
+"""Playback's stores on a real Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
+from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.progress import Progress, Watching
+from reelmesh.playback.sessions import Session
+from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore
+from reelmesh.stores.cassandra import Cassandra
+from reelmesh.stores.migrations import migrate
+
+pytestmark = pytest.mark.stack
+
+CLOCK = SystemClock()
+IDS = TimeOrderedIds(CLOCK)
+
+
+@pytest.fixture
+async def sessions(cassandra: Cassandra) -> CassandraSessionStore:
+    await migrate(cassandra, "playback", {"class": "SimpleStrategy", "replication_factor": 1})
+    return CassandraSessionStore(cassandra)
+
+
+@pytest.fixture
+def progress_store(cassandra: Cassandra, sessions: CassandraSessionStore) -> CassandraProgressStore:
+    return CassandraProgressStore(cassandra)
+
+
+@pytest.fixture
+def organization() -> str:
+    return f"test-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def session(organization: str) -> Session:
+    now = CLOCK.now()
+    return Session(
+        SessionName(organization, IDS.new()),
+        VideoName(organization, IDS.new()),
+        "ann",
+        timedelta(seconds=61, microseconds=7),
+        now,
+        now + timedelta(hours=1),
+    )
+
+
+def progress(organization: str, seconds: float, *, video: str = "v", minute: int = 0) -> Progress:
+    return Progress(
+        organization,
+        "ann",
+        VideoName(organization, video),
+        timedelta(seconds=seconds),
+        timedelta(seconds=100),
+        datetime(2026, 1, 1, 12, minute, 0, 123_000, tzinfo=UTC),
+    )
+
+
+async def test_a_session_comes_back_as_it_was(
+    cassandra: Cassandra, sessions: CassandraSessionStore, session: Session
+) -> None:
+    assert await sessions.load(session.name) is None
+    await sessions.add(session)
+    assert await sessions.load(session.name) == session
+    rows = await cassandra.execute(
+        "SELECT TTL(video) AS ttl FROM reelmesh_playback.sessions WHERE organization = ? AND session = ?",
+        session.name.organization,
+        session.name.id,
+    )
+    assert 3500 < rows[0].ttl <= 3600
+
+
+async def test_an_anonymous_session(sessions: CassandraSessionStore, session: Session) -> None:
+    nobody = replace(session, viewer="")
+    await sessions.add(nobody)
+    assert await sessions.load(session.name) == nobody
+
+
+async def test_the_first_of_many_repeats_stands(sessions: CassandraSessionStore, session: Session) -> None:
+    repeats = [replace(session, create_time=session.create_time + timedelta(milliseconds=n)) for n in range(6)]
+    stand = await asyncio.gather(*map(sessions.claim, repeats))
+    assert len(set(stand)) == 1
+    assert stand[0] in repeats
+    assert await sessions.load(session.name) == stand[0]
+
+
+async def test_the_later_of_two_writes_wins(progress_store: CassandraProgressStore, organization: str) -> None:
+    early, late = progress(organization, 10, minute=1), progress(organization, 20, minute=2)
+    video = early.video
+    assert await progress_store.load(organization, "ann", video) is None
+    await progress_store.put(late)
+    await progress_store.put(early)  # delayed on its way
+    assert await progress_store.load(organization, "ann", video) == late
+    await progress_store.remove(replace(early, position=early.duration))
+    assert await progress_store.load(organization, "ann", video) == late
+    await progress_store.remove(progress(organization, 99, minute=3))
+    assert await progress_store.load(organization, "ann", video) is None
+    again = progress(organization, 5, minute=4)
+    await progress_store.put(again)
+    assert await progress_store.load(organization, "ann", video) == again
+
+
+async def test_a_viewer_s_list_holds_each_video_once(progress_store: CassandraProgressStore, organization: str) -> None:
+    watching = Watching(progress_store)
+    for minute, video in enumerate(["a", "b", "c", "a", "d", "a"]):
+        await watching.note(progress(organization, minute + 1, video=video, minute=minute))
+    await watching.note(progress(organization, 99, video="c", minute=10))
+    await progress_store.put(replace(progress(organization, 9, video="x"), viewer="bob"))
+    await progress_store.put(progress(f"{organization}x", 9, video="x"))
+
+    found, further = await watching.unfinished(organization, "ann", 10, "")
+    assert [(p.video.id, p.position.seconds) for p in found] == [("a", 6), ("d", 5), ("b", 2)]
+    assert further == ""
+    first, further = await watching.unfinished(organization, "ann", 2, "")
+    rest, end = await watching.unfinished(organization, "ann", 2, further)
+    assert [*first, *rest] == found
+    assert end == ""
+    assert await watching.resume_position(organization, "ann", VideoName(organization, "c")) == timedelta()
+    assert await watching.resume_position(organization, "ann", VideoName(organization, "a")) == timedelta(seconds=6)

@@ -1,0 +1,153 @@
+"""Playback's stores and peers in memory, and presentations to play."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.errors import NothingToPlay, VideoUnknown
+from reelmesh.playback.presentation import Presentation, from_proto
+from reelmesh.playback.progress import Progress
+from reelmesh.playback.sessions import Session, Standing
+from reelmesh.transcode.v1.segment_index_pb2 import SegmentIndex
+
+VIDEO = VideoName("acme", "0198c0de-0000-7000-8000-000000000001")
+JOB = "organizations/acme/jobs/0198c0de-0000-7000-8000-000000000002"
+PREFIX = f"acme/{VIDEO.id}/0198c0de-0000-7000-8000-000000000002"
+
+
+def index(
+    segments: int = 3,
+    *,
+    complete: bool = False,
+    heights: Sequence[int] = (1080, 360),
+    languages: Sequence[str] = ("und",),
+    tail: bool = False,
+) -> SegmentIndex:
+    """An index as transcode makes it: 24000/1001 frames a second, first a segment of 2 s, then of 4 s.
+
+    With `tail` the last picture segment has six frames and a key frame's weight.
+    """
+    made = SegmentIndex(video=str(VIDEO), job=JOB, prefix=PREFIX, revision=segments, complete=complete)
+    made.duration.FromTimedelta(timedelta(seconds=100))
+    for height in heights:
+        entry = made.tracks.add()
+        entry.track.id = f"v{height}"
+        entry.track.codec = "avc1.64001f"
+        entry.track.timescale = 24000
+        entry.track.video.width = height * 16 // 9
+        entry.track.video.height = height
+        entry.track.video.frame_rate.numerator = 24000
+        entry.track.video.frame_rate.denominator = 1001
+        position = 0
+        for number in range(segments):
+            duration = 48048 if number == 0 else 6006 if tail and number == segments - 1 else 96096
+            size = height * 300 if duration == 6006 else height * 600 + number * 7
+            entry.segments.add(number=number, start=position, duration=duration, size=size)
+            position += duration
+    for place, language in enumerate(languages):
+        entry = made.tracks.add()
+        entry.track.id = f"a{place}"
+        entry.track.codec = "mp4a.40.2"
+        entry.track.timescale = 48000
+        entry.track.language = language
+        entry.track.audio.channels = 2
+        entry.track.audio.sample_rate = 48000
+        position = 0
+        for number in range(segments):
+            duration = 96256 if number == 0 else 192512 if number % 2 else 191488
+            entry.segments.add(number=number, start=position, duration=duration, size=duration // 3)
+            position += duration
+    return made
+
+
+class FakeSource:
+    """Where presentations come from; counts how often it is asked."""
+
+    def __init__(self, made: SegmentIndex | None = None) -> None:
+        self.made = made
+        self.reads = 0
+
+    async def read(self, video: VideoName) -> Presentation:
+        self.reads += 1
+        if self.made is None:
+            raise NothingToPlay("nothing")
+        return from_proto(self.made)
+
+
+class FakeCatalog:
+    """The catalog's word on each video."""
+
+    def __init__(self) -> None:
+        self.standings: dict[VideoName, Standing] = {}
+
+    async def standing(self, video: VideoName) -> Standing:
+        if video not in self.standings:
+            raise VideoUnknown("unknown")
+        return self.standings[video]
+
+
+class ManualClock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+class CountingIds:
+    """Ids in order."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def new(self) -> str:
+        self.count += 1
+        return f"00000000-0000-7000-8000-{self.count:012x}"
+
+
+class MemorySessionStore:
+    """Sessions in a dictionary."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[SessionName, Session] = {}
+
+    async def add(self, session: Session) -> None:
+        self.sessions[session.name] = session
+
+    async def claim(self, session: Session) -> Session:
+        return self.sessions.setdefault(session.name, session)
+
+    async def load(self, name: SessionName) -> Session | None:
+        return self.sessions.get(name)
+
+
+class MemoryProgressStore:
+    """Progress in a dictionary; the later of two writes wins."""
+
+    def __init__(self) -> None:
+        self.noted: dict[tuple[str, str, VideoName], Progress] = {}
+
+    async def load(self, organization: str, viewer: str, video: VideoName) -> Progress | None:
+        return self.noted.get((organization, viewer, video))
+
+    async def put(self, progress: Progress) -> None:
+        key = (progress.organization, progress.viewer, progress.video)
+        earlier = self.noted.get(key)
+        if earlier is None or earlier.update_time <= progress.update_time:
+            self.noted[key] = progress
+
+    async def remove(self, progress: Progress) -> None:
+        self.noted.pop((progress.organization, progress.viewer, progress.video), None)
+
+    async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
+        return [p for (o, v, _), p in self.noted.items() if (o, v) == (organization, viewer)]

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import m3u8
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from playback_fakes import (
+    VIDEO,
+    CountingIds,
+    FakeCatalog,
+    FakeSource,
+    ManualClock,
+    MemoryProgressStore,
+    MemorySessionStore,
+    index,
+)
+
+from reelmesh.mesh.interceptors import Errors, Validation
+from reelmesh.mesh.names import VideoName, encode_page_token
+from reelmesh.playback.index import Presentations
+from reelmesh.playback.manifests import Manifests
+from reelmesh.playback.progress import Watching
+from reelmesh.playback.service import ManifestService, PlaybackService
+from reelmesh.playback.sessions import Sessions, Standing
+from reelmesh.playback.v1 import manifest_service_pb2 as manifest_pb
+from reelmesh.playback.v1 import playback_service_pb2 as pb
+from reelmesh.playback.v1.manifest_service_pb2_grpc import ManifestServiceStub, add_ManifestServiceServicer_to_server
+from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceStub, add_PlaybackServiceServicer_to_server
+from reelmesh.playback.v1.session_pb2 import PlaybackSession, WatchProgress
+
+if TYPE_CHECKING:  # the generated stubs have the types, the generated code does not
+    from reelmesh.playback.v1.manifest_service_pb2_grpc import ManifestServiceAsyncStub
+    from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceAsyncStub
+
+ACME = "organizations/acme"
+UNKNOWN_SESSION = f"{ACME}/sessions/00000000-0000-7000-8000-00000000ffff"
+
+
+@dataclass
+class World:
+    """Playback over memory, and a client."""
+
+    source: FakeSource
+    catalog: FakeCatalog
+    clock: ManualClock
+    progress: MemoryProgressStore
+    playback: PlaybackServiceAsyncStub
+    manifests: ManifestServiceAsyncStub
+
+    async def start(self, viewer: str = "", video: VideoName = VIDEO, request_id: str = "") -> PlaybackSession:
+        request = pb.CreatePlaybackSessionRequest(
+            parent=ACME, session=PlaybackSession(video=str(video), viewer=viewer), request_id=request_id
+        )
+        return (await self.playback.CreatePlaybackSession(request)).session
+
+    async def watch(self, session: PlaybackSession, seconds: float) -> WatchProgress:
+        position = Duration()
+        position.FromTimedelta(timedelta(seconds=seconds))
+        request = pb.UpdateProgressRequest(session=session.name, position=position)
+        return (await self.playback.UpdateProgress(request)).progress
+
+    async def unfinished(self, viewer: str, size: int = 0, token: str = "") -> pb.ListContinueWatchingResponse:
+        return await self.playback.ListContinueWatching(
+            pb.ListContinueWatchingRequest(parent=ACME, viewer=viewer, page_size=size, page_token=token)
+        )
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    source, catalog, clock, progress = FakeSource(index(3)), FakeCatalog(), ManualClock(), MemoryProgressStore()
+    catalog.standings[VIDEO] = Standing.PLAYABLE
+    presentations = Presentations(source, clock.monotonic)
+    sessions = Sessions(
+        MemorySessionStore(),
+        Watching(progress),
+        catalog,
+        presentations,
+        clock,
+        CountingIds(),
+        life=timedelta(hours=24),
+    )
+    server = grpc.aio.server(interceptors=[Errors(), Validation(b"key")])
+    add_PlaybackServiceServicer_to_server(PlaybackService(sessions, "http://host:8080/"), server)
+    add_ManifestServiceServicer_to_server(ManifestService(Manifests(presentations, clock, "/media")), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield World(source, catalog, clock, progress, PlaybackServiceStub(channel), ManifestServiceStub(channel))
+    await server.stop(0)
+
+
+async def refused(asked: Any) -> tuple[grpc.StatusCode, str, float | None]:
+    """Return the code, the reason, and after how many seconds to try again."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await asked
+    call: Any = caught.value
+    status = rpc_status.from_call(call)
+    assert status is not None
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert info.domain == "reelmesh.playback"
+    delay = [detail for detail in status.details if detail.Unpack(retry)]
+    return caught.value.code(), info.reason, retry.retry_delay.ToTimedelta().total_seconds() if delay else None
+
+
+async def test_a_session_says_where_to_play(world: World) -> None:
+    session = await world.start("ann")
+    assert session.hls_uri == f"http://host:8080/v1/{VIDEO}/hls/main.m3u8"
+    assert session.dash_uri == f"http://host:8080/v1/{VIDEO}/dash/main.mpd"
+    assert session.resume_position.ToTimedelta() == timedelta()
+    assert session.expire_time.ToDatetime() - session.create_time.ToDatetime() == timedelta(hours=24)
+    assert (await world.playback.GetPlaybackSession(pb.GetPlaybackSessionRequest(name=session.name))).session == session
+
+
+async def test_sessions_end(world: World) -> None:
+    session = await world.start()
+    world.clock.advance(24 * 3600)
+    unknown = (grpc.StatusCode.NOT_FOUND, "SESSION_UNKNOWN", None)
+    get = world.playback.GetPlaybackSession
+    assert await refused(get(pb.GetPlaybackSessionRequest(name=session.name))) == unknown
+    assert await refused(get(pb.GetPlaybackSessionRequest(name=UNKNOWN_SESSION))) == unknown
+    assert await refused(world.watch(session, 1)) == unknown
+
+
+async def test_a_repeated_request_starts_one_session(world: World) -> None:
+    request_id = str(uuid.uuid4())
+    first = await world.start("ann", request_id=request_id)
+    world.clock.advance(5)
+    world.catalog.standings.clear()  # what was answered once is answered again
+    assert await world.start("ann", request_id=request_id) == first
+    world.catalog.standings[VIDEO] = Standing.PLAYABLE
+    assert (await world.start("ann", request_id=str(uuid.uuid4()))).name != first.name
+
+
+async def test_what_cannot_be_played(world: World) -> None:
+    not_playable = (grpc.StatusCode.FAILED_PRECONDITION, "VIDEO_NOT_PLAYABLE")
+    unknown = (grpc.StatusCode.NOT_FOUND, "VIDEO_UNKNOWN", None)
+    world.source.made = None
+    world.catalog.standings[VIDEO] = Standing.COMING
+    assert await refused(world.start()) == (*not_playable, 1.0)
+    world.catalog.standings[VIDEO] = Standing.PLAYABLE  # said by the catalog, but gone from the index
+    assert await refused(world.start()) == (*not_playable, 1.0)
+    world.catalog.standings[VIDEO] = Standing.NONE
+    assert await refused(world.start()) == (*not_playable, None)
+    del world.catalog.standings[VIDEO]
+    assert await refused(world.start()) == unknown
+    foreign = VideoName("other", VIDEO.id)
+    world.catalog.standings[foreign] = Standing.PLAYABLE
+    assert await refused(world.start(video=foreign)) == unknown
+
+
+async def test_the_index_is_believed_before_the_catalog(world: World) -> None:
+    world.catalog.standings[VIDEO] = Standing.COMING
+    assert (await world.start()).hls_uri
+
+
+async def test_a_viewer_resumes(world: World) -> None:
+    session = await world.start("ann")
+    noted = await world.watch(session, 42.5)
+    assert (noted.video, noted.position.ToTimedelta()) == (str(VIDEO), timedelta(seconds=42.5))
+    assert noted.duration.ToTimedelta() == timedelta(seconds=100)
+    assert (await world.start("ann")).resume_position.ToTimedelta() == timedelta(seconds=42.5)
+    again = (await world.playback.GetPlaybackSession(pb.GetPlaybackSessionRequest(name=session.name))).session
+    assert again.resume_position.ToTimedelta() == timedelta(seconds=42.5)
+    assert (await world.start("bob")).resume_position.ToTimedelta() == timedelta()
+
+
+@pytest.mark.parametrize(("seconds", "finished"), [(89.9, False), (90, True), (95, True), (100.9, True)])
+async def test_who_saw_nearly_all_has_seen_it(world: World, seconds: float, finished: bool) -> None:
+    session = await world.start("ann")
+    await world.watch(session, 50)
+    noted = await world.watch(session, seconds)
+    assert noted.position.ToTimedelta() == timedelta(seconds=min(seconds, 100))
+    assert bool((await world.unfinished("ann")).progress) is not finished
+    resumed = (await world.start("ann")).resume_position.ToTimedelta()
+    assert resumed == timedelta(seconds=0 if finished else seconds)
+
+
+async def test_ten_seconds_of_a_short_video_are_much(world: World) -> None:
+    assert world.source.made is not None
+    world.source.made.duration.FromTimedelta(timedelta(seconds=30))
+    session = await world.start("ann")
+    await world.watch(session, 25)
+    assert (await world.unfinished("ann")).progress
+    await world.watch(session, 28.5)
+    assert not (await world.unfinished("ann")).progress
+
+
+async def test_positions_beyond_the_end(world: World) -> None:
+    session = await world.start("ann")
+    expected = (grpc.StatusCode.INVALID_ARGUMENT, "POSITION_BEYOND_END", None)
+    assert await refused(world.watch(session, 101.001)) == expected
+    assert await refused(world.watch(session, -1)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", None)
+    assert not world.progress.noted
+
+
+async def test_nothing_is_remembered_of_nobody(world: World) -> None:
+    session = await world.start()
+    assert (await world.watch(session, 42)).position.seconds == 42
+    assert not world.progress.noted
+    assert (await world.start()).resume_position.ToTimedelta() == timedelta()
+
+
+async def test_continue_watching_is_latest_first_and_each_video_once(world: World) -> None:
+    videos = [VideoName("acme", f"0198c0de-0000-7000-8000-0000000000a{n}") for n in range(5)]
+    sessions = {}
+    for video in videos:
+        world.catalog.standings[video] = Standing.PLAYABLE
+        sessions[video] = await world.start("ann", video)
+        world.clock.advance(1)
+        await world.watch(sessions[video], 10)
+    world.clock.advance(1)
+    await world.watch(sessions[videos[1]], 20)  # watched again
+    wanted = [str(videos[n]) for n in (1, 4, 3, 2, 0)]
+    assert [p.video for p in (await world.unfinished("ann")).progress] == wanted
+
+    page = await world.unfinished("ann", 2)
+    assert [p.video for p in page.progress] == wanted[:2]
+    # One of the next page moves to the front meanwhile: nothing is repeated, nothing else is lost.
+    world.clock.advance(1)
+    await world.watch(sessions[videos[2]], 30)
+    page = await world.unfinished("ann", 2, page.next_page_token)
+    assert [p.video for p in page.progress] == [wanted[2], wanted[4]]
+    assert page.next_page_token == ""
+    assert not (await world.unfinished("bob")).progress
+
+
+@pytest.mark.parametrize("token", ["!", "AAAA", encode_page_token("x y"), encode_page_token("12 ")])
+async def test_foreign_page_tokens(world: World, token: str) -> None:
+    expected = (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID", None)
+    assert await refused(world.unfinished("ann", token=token)) == expected
+
+
+async def test_manifests_are_served_with_their_headers(world: World) -> None:
+    call = world.manifests.GetHlsMultivariantPlaylist(manifest_pb.GetHlsMultivariantPlaylistRequest(video=str(VIDEO)))
+    body = (await call).body
+    assert body.content_type == "application/vnd.apple.mpegurl"
+    headers = dict(await call.initial_metadata())
+    assert headers["cache-control"] == "public, max-age=1"
+    assert str(headers["etag"]).startswith('"')
+    for variant in m3u8.loads(body.data.decode()).playlists:
+        track = str(variant.uri).partition("/")[0]
+        request = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track=track)
+        listed = (await world.manifests.GetHlsMediaPlaylist(request)).body
+        assert len(m3u8.loads(listed.data.decode()).segments) == 3
+    mpd = (await world.manifests.GetDashManifest(manifest_pb.GetDashManifestRequest(video=str(VIDEO)))).body
+    assert mpd.content_type == "application/dash+xml"
+    assert b'type="dynamic"' in mpd.data
+
+
+async def test_a_final_manifest_may_be_cached_for_long(world: World) -> None:
+    request = manifest_pb.GetDashManifestRequest(video=str(VIDEO))
+    growing = world.manifests.GetDashManifest(request)
+    before = (await growing).body.data
+    # The same revision, but complete: a state of its own.
+    world.source.made = index(3, complete=True)
+    world.clock.advance(1)
+    final = world.manifests.GetDashManifest(request)
+    after = (await final).body.data
+    assert before != after
+    headers = dict(await final.initial_metadata())
+    assert headers["cache-control"] == "public, max-age=3600"
+    assert headers["etag"] != dict(await growing.initial_metadata())["etag"]
+
+
+async def test_a_manifest_is_written_once_for_each_state(world: World) -> None:
+    request = manifest_pb.GetDashManifestRequest(video=str(VIDEO))
+    first = (await world.manifests.GetDashManifest(request)).body.data
+    world.clock.advance(10)  # read anew, but nothing has changed: publishTime stays
+    assert (await world.manifests.GetDashManifest(request)).body.data == first
+    world.source.made = index(4)
+    world.clock.advance(10)
+    assert (await world.manifests.GetDashManifest(request)).body.data != first
+
+
+async def test_manifests_that_are_not_there(world: World) -> None:
+    request = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track="v9")
+    unknown = (grpc.StatusCode.NOT_FOUND, "TRACK_UNKNOWN", None)
+    assert await refused(world.manifests.GetHlsMediaPlaylist(request)) == unknown
+    nothing = (grpc.StatusCode.NOT_FOUND, "VIDEO_NOT_PLAYABLE", None)
+    for made in (None, index(0)):
+        world.source.made = made
+        world.clock.advance(60)
+        dash = manifest_pb.GetDashManifestRequest(video=str(VIDEO))
+        assert await refused(world.manifests.GetDashManifest(dash)) == nothing
