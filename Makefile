@@ -6,10 +6,11 @@ UV := $(BIN)/uv
 NPM := $(BIN)/python -m reelmesh_tools.npm
 export UV_NO_PROGRESS := 1
 
-.PHONY: setup demo test check protos lock clean
+.PHONY: setup web demo test check protos lock clean
 
-setup: $(VENV)/ready gateway/web/dist/ready  ## Install everything that the platform needs
-	@$(BIN)/python -m reelmesh_tools.stack.fetch
+setup: $(VENV)/ready web  ## Install everything that the platform needs; `reelmesh up` fetches the JVM servers
+
+web: gateway/web/dist/ready  ## Build the web player
 
 $(VENV)/ready: requirements.lock bootstrap.lock pyproject.toml
 	@echo "setup: Python packages"
@@ -22,7 +23,8 @@ $(VENV)/ready: requirements.lock bootstrap.lock pyproject.toml
 
 gateway/web/node_modules/ready: gateway/web/package-lock.json $(VENV)/ready
 	@echo "setup: web packages"
-	@$(NPM) ci --no-audit --no-fund --loglevel=error
+	@# Not `npm ci`: it demands that the lock names the binaries of every platform, which not every registry carries.
+	@$(NPM) install --no-save --loglevel=error
 	@touch $@
 
 gateway/web/dist/ready: gateway/web/node_modules/ready $(shell find gateway/web/src gateway/web/public gateway/web/*.html gateway/web/*.ts -type f 2>/dev/null)

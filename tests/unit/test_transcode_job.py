@@ -155,7 +155,7 @@ def test_cancel_and_retry() -> None:
     job = jobs.cancelled(begin(planned_job(), "video-0"), NOW)
     assert jobs.cancelled(job, NOW) == job
     job = jobs.retried(replace(job, announced=frozenset({"planned", "ended"})))
-    assert (job.state, job.announced) == (State.ENCODING, frozenset({"planned"}))
+    assert (job.state, job.announced) == (State.ENCODING, frozenset())
     assert {task.id: task.state for task in job.tasks.values()}[jobs.INSPECT] is TaskState.DONE
     assert job.tasks["video-0"].state is TaskState.WAITING
     with pytest.raises(TaskObsolete):  # the record of before the retry

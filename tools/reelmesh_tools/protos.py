@@ -47,7 +47,7 @@ def buf(*arguments: str) -> None:
 
 
 def breaking() -> None:
-    """Compare the contracts with the last release, else with main, else with the commit before. Exits when they break."""
+    """Compare the contracts with the last release, else main, else the commit before. Exits when they break."""
     base = _git("describe", "--tags", "--abbrev=0", "--match", "v*") or _git("merge-base", "HEAD", "origin/main")
     if not base or base == _git("rev-parse", "HEAD"):
         base = _git("rev-parse", "--verify", "HEAD~1")

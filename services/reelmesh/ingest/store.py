@@ -55,7 +55,11 @@ class CassandraUploadStore:
         """Create it, or return the one of that name."""
         name = upload.name
         # The lists come first: a name in them without an upload is harmless, an upload in no list is lost.
-        await self._cassandra.batch([self._listed(name), self._due(name, upload.expire_time)])
+        of_video = Statement(
+            f"INSERT INTO {_KS}.uploads_by_video (organization, video, upload) VALUES (?, ?, ?)",
+            (name.organization, upload.video.id, name.id),
+        )
+        await self._cassandra.batch([self._listed(name), of_video, self._due(name, upload.expire_time)])
         await self._cassandra.apply(
             Statement(
                 f"UPDATE {_KS}.uploads SET display_name = ?, title = ?, total_size = ?, declared_crc32c = ?, "
@@ -210,6 +214,15 @@ class CassandraUploadStore:
         await self._cassandra.batch([done, self._outbox.add(event.id, record)])
         self._outbox.wake()
         return await self.load(name)
+
+    async def of_video(self, video: VideoName) -> Sequence[UploadName]:
+        """Return the uploads that are, or were to be, sources of a video."""
+        rows = await self._cassandra.execute(
+            f"SELECT upload FROM {_KS}.uploads_by_video WHERE organization = ? AND video = ?",
+            video.organization,
+            video.id,
+        )
+        return [UploadName(video.organization, row.upload) for row in rows]
 
     async def due(self, day: datetime) -> Sequence[UploadName]:
         """Return the uploads that were to be looked at on `day`."""

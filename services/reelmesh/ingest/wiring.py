@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from reelmesh.ingest.expiry import Expiry
+from reelmesh.ingest.removal import Removal
 from reelmesh.ingest.service import UploadService
 from reelmesh.ingest.store import CassandraUploadStore, ManifestWriter
 from reelmesh.ingest.uploads import Uploads
@@ -12,7 +13,7 @@ from reelmesh.ingest.v1.upload_service_pb2_grpc import add_UploadServiceServicer
 from reelmesh.mesh.config import Config
 from reelmesh.mesh.server import Service, Target
 from reelmesh.stores.bundle import Stores
-from reelmesh.stores.events import MEDIA_EVENTS, ensure_topics
+from reelmesh.stores.events import MEDIA_EVENTS, Subscription, ensure_topics
 from reelmesh.stores.migrations import migrate
 from reelmesh.stores.outbox import Outbox
 
@@ -35,6 +36,8 @@ async def build(config: Config, stores: Stores) -> Target:
         idle=timedelta(days=config.ingest.idle_days),
     )
     every = timedelta(seconds=config.ingest.sweep_seconds)
+    removal = Removal(uploads, store, raw)
+    deletions = Subscription(config.kafka, stores.publisher(), [MEDIA_EVENTS], "ingest", removal.handle)
     return Target(
         name="ingest",
         services=[
@@ -43,6 +46,6 @@ async def build(config: Config, stores: Stores) -> Target:
                 lambda server: add_UploadServiceServicer_to_server(UploadService(uploads), server),
             )
         ],
-        background=[outbox, Expiry(uploads, store, stores.clock, every)],
+        background=[outbox, Expiry(uploads, store, stores.clock, every), deletions],
         checks=[cassandra.ping],
     )

@@ -91,10 +91,10 @@ def upload(
 def _follow(
     platform: Platform, upload_name: str, until: Until, acknowledged: float, result: dict[str, Any], bars: Progress
 ) -> None:
-    job = following.job_of(platform, upload_name)
-    result["job"] = job.name
+    job = begun = following.job_of(platform, upload_name)
+    result["job"] = begun.name
     encoding = bars.add_task("encoding", total=None, done="")
-    for job in following.follow(platform, job):
+    for job in following.follow(platform, begun):
         tasks = job.progress
         bars.update(
             encoding, completed=tasks.tasks_done, total=tasks.tasks, done=f"{tasks.tasks_done} of {tasks.tasks} tasks"

@@ -77,7 +77,8 @@ class VideoServiceServicer:
     def CreateVideo(self, request, context):
         """CreateVideo makes a draft; an upload that names it becomes its source. Callers: editors. Idempotent by request_id.
 
-        Errors: INVALID_ARGUMENT INVALID_REQUEST. Retry on UNAVAILABLE with the same request_id.
+        Errors: INVALID_ARGUMENT INVALID_REQUEST; NOT_FOUND VIDEO_UNKNOWN when the video that a repeat asks for was deleted
+        meanwhile. Retry on UNAVAILABLE with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

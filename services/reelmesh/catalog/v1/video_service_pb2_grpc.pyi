@@ -41,7 +41,8 @@ class VideoServiceStub:
     CreateVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.CreateVideoRequest, _video_service_pb2.CreateVideoResponse]
     """CreateVideo makes a draft; an upload that names it becomes its source. Callers: editors. Idempotent by request_id.
 
-    Errors: INVALID_ARGUMENT INVALID_REQUEST. Retry on UNAVAILABLE with the same request_id.
+    Errors: INVALID_ARGUMENT INVALID_REQUEST; NOT_FOUND VIDEO_UNKNOWN when the video that a repeat asks for was deleted
+    meanwhile. Retry on UNAVAILABLE with the same request_id.
     """
     GetVideo: _grpc.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoRequest, _video_service_pb2.GetVideoResponse]
     """GetVideo returns a video. Callers: anyone; playback. Idempotent.
@@ -79,7 +80,8 @@ class VideoServiceAsyncStub(VideoServiceStub):
     CreateVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.CreateVideoRequest, _video_service_pb2.CreateVideoResponse]  # type: ignore[assignment]
     """CreateVideo makes a draft; an upload that names it becomes its source. Callers: editors. Idempotent by request_id.
 
-    Errors: INVALID_ARGUMENT INVALID_REQUEST. Retry on UNAVAILABLE with the same request_id.
+    Errors: INVALID_ARGUMENT INVALID_REQUEST; NOT_FOUND VIDEO_UNKNOWN when the video that a repeat asks for was deleted
+    meanwhile. Retry on UNAVAILABLE with the same request_id.
     """
     GetVideo: _aio.UnaryUnaryMultiCallable[_video_service_pb2.GetVideoRequest, _video_service_pb2.GetVideoResponse]  # type: ignore[assignment]
     """GetVideo returns a video. Callers: anyone; playback. Idempotent.
@@ -120,7 +122,8 @@ class VideoServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_video_service_pb2.CreateVideoResponse, _abc.Awaitable[_video_service_pb2.CreateVideoResponse]]:
         """CreateVideo makes a draft; an upload that names it becomes its source. Callers: editors. Idempotent by request_id.
 
-        Errors: INVALID_ARGUMENT INVALID_REQUEST. Retry on UNAVAILABLE with the same request_id.
+        Errors: INVALID_ARGUMENT INVALID_REQUEST; NOT_FOUND VIDEO_UNKNOWN when the video that a repeat asks for was deleted
+        meanwhile. Retry on UNAVAILABLE with the same request_id.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,59 @@
+"""Removes the sources of a video that was deleted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from reelmesh.events.v1.media_event_pb2 import MediaEvent
+from reelmesh.ingest.errors import UploadFinished, UploadUnknown
+from reelmesh.ingest.uploads import Uploads
+from reelmesh.mesh.names import UploadName, VideoName
+from reelmesh.stores.events import PoisonRecord, Record
+
+
+class UploadsOfVideos(Protocol):
+    """What this needs of a database."""
+
+    async def of_video(self, video: VideoName) -> Sequence[UploadName]:
+        """Return the uploads that are, or were to be, sources of a video."""
+
+
+class RawStore(Protocol):
+    """What this needs of the raw store."""
+
+    def list(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys below `prefix`."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects."""
+
+
+class Removal:
+    """Follows reelmesh.media.events."""
+
+    def __init__(self, uploads: Uploads, store: UploadsOfVideos, raw: RawStore) -> None:
+        self._uploads = uploads
+        self._store = store
+        self._raw = raw
+
+    async def handle(self, record: Record) -> None:
+        """Raises PoisonRecord, Unavailable."""
+        try:
+            event = MediaEvent.FromString(record.value)
+        except DecodeError as error:
+            raise PoisonRecord("EVENT_UNREADABLE", "not a MediaEvent") from error
+        if event.WhichOneof("event") == "video_deleted":
+            await self.remove(VideoName.parse(event.video))
+
+    async def remove(self, video: VideoName) -> None:
+        """Cancel uploads that are under way, and remove every object of the others. Repeating it changes nothing."""
+        for name in await self._store.of_video(video):
+            with contextlib.suppress(UploadFinished, UploadUnknown):
+                await self._uploads.cancel(name)
+            # Besides the parts there are the manifest, the index, and parts of writers that were replaced.
+            folder = f"{name.organization}/{name.id}"
+            await self._raw.delete([key async for key in self._raw.list(folder)])
