@@ -14,11 +14,12 @@ from reelmesh.ingest.uploads import NewUpload, State, Upload, Uploads, shown
 from reelmesh.ingest.v1 import upload_pb2
 from reelmesh.ingest.v1 import upload_service_pb2 as pb
 from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceServicer
-from reelmesh.mesh.errors import InvalidArgument
+from reelmesh.mesh.errors import DomainError, InvalidArgument
 from reelmesh.mesh.names import UploadName, VideoName, decode_page_token, encode_page_token, organization_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 50
+_DRAIN_BYTES = 64 * MIB
 
 
 class UploadService(UploadServiceServicer):
@@ -52,7 +53,11 @@ class UploadService(UploadServiceServicer):
         """Append the body of an HTTP PUT."""
         head = await _first(requests)
         slice_ = _checked_slice(head, requests) if head.HasField("crc32c") else _slice(head, requests)
-        upload = await self._uploads.write(UploadName.parse(head.name), slice_)
+        try:
+            upload = await self._uploads.write(UploadName.parse(head.name), slice_)
+        except DomainError:
+            await _drain(requests)
+            raise
         return pb.PutUploadResponse(upload=to_proto(upload))
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:
@@ -79,6 +84,15 @@ async def _first(requests: AsyncIterator[Any]) -> Any:
             raise InvalidArgument("name: must be set in the first message", violations=[("name", "must be set")])
         return request
     raise InvalidArgument("the stream has no message")
+
+
+async def _drain(requests: AsyncIterator[pb.PutUploadRequest]) -> None:
+    """Read what is left of a body: HTTP clients that are still sending do not look for an answer."""
+    left = _DRAIN_BYTES
+    async for request in requests:
+        left -= len(request.body.data)
+        if left < 0:
+            return
 
 
 async def _pieces(head: pb.WriteUploadRequest, rest: AsyncIterator[pb.WriteUploadRequest]) -> AsyncIterator[Piece]:

@@ -110,7 +110,8 @@ class UploadServiceServicer:
         """PutUpload is WriteUpload for browsers: an HTTP PUT whose body, a slice of the file, arrives as this stream.
         Callers: editors. Idempotent by offset.
 
-        name, offset, crc32c and finish stand in the path and the query. Semantics, errors and retries are WriteUpload's;
+        name, offset, crc32c and finish stand in the path and the query, and so in the first message only; the body is read
+        to its end, or for 64 MiB, before an error is answered. Semantics, errors and retries are WriteUpload's;
         crc32c covers the slice, which may then be 16 MiB at most: INVALID_ARGUMENT SLICE_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

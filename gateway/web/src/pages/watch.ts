@@ -1,0 +1,203 @@
+import { Code } from "@connectrpc/connect";
+import { html, nothing } from "lit";
+import type { Clients } from "../api/clients";
+import { ApiError, toApiError } from "../api/errors";
+import { uuid } from "../api/ids";
+import { watchJob } from "../api/jobs";
+import { ORGANIZATION, videoName } from "../api/names";
+import { sleep } from "../api/waiting";
+import type { Video } from "../gen/reelmesh/catalog/v1/video_pb";
+import { Video_State } from "../gen/reelmesh/catalog/v1/video_pb";
+import type { PlaybackSession } from "../gen/reelmesh/playback/v1/session_pb";
+import type { Job } from "../gen/reelmesh/transcode/v1/job_pb";
+import { PlayerElement } from "../player/element";
+import { reportProgress, tellAndLeave } from "../player/progress";
+import { viewer } from "../player/viewer";
+import { expose } from "../testing";
+import { clock, duration, seconds } from "../ui/format";
+import { errorBox, jobProgress } from "../ui/parts";
+import { View } from "../ui/view";
+
+type Format = "hls" | "dash";
+
+interface State {
+  video: Video | undefined;
+  job: Job | undefined;
+  error: ApiError | undefined;
+  /** Second that playing was taken up at; 0 for the start. */
+  resumedAt: number;
+}
+
+/** `/watch/{id}`: one video, playable while it is still being encoded. */
+export class WatchPage extends View<State> {
+  readonly #clients: Clients;
+  readonly #name: string | undefined;
+  readonly #format: Format;
+  readonly #player = new PlayerElement();
+  #playing = false;
+
+  constructor(clients: Clients, id: string) {
+    super({ video: undefined, job: undefined, error: undefined, resumedAt: 0 });
+    this.#clients = clients;
+    this.#name = videoName(id);
+    this.#format = new URLSearchParams(location.search).get("format") === "dash" ? "dash" : "hls";
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    expose(this.#player);
+    this.#player.addEventListener("failure", (event) => this.#fail((event as CustomEvent).detail));
+    void this.#start();
+  }
+
+  async #start(): Promise<void> {
+    try {
+      const video = await this.#video();
+      const playable = video.state === Video_State.PLAYABLE || video.state === Video_State.READY;
+      const work = [playable ? this.#play(video) : undefined];
+      if (video.state !== Video_State.READY) {
+        work.push(this.#follow(video));
+      }
+      await Promise.all(work);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #video(): Promise<Video> {
+    const unknown = new ApiError("there is no such video", Code.NotFound, "VIDEO_UNKNOWN");
+    if (this.#name === undefined) {
+      throw unknown;
+    }
+    const { video } = await this.#clients.videos.getVideo({ name: this.#name }, { signal: this.gone });
+    if (video === undefined) {
+      throw unknown;
+    }
+    this.set({ video });
+    document.title = `${video.title || "Untitled"} · Reelmesh`;
+    return video;
+  }
+
+  /** Show how far the encoding is, and begin to play as soon as that is possible. */
+  async #follow(first: Video): Promise<void> {
+    let video = first;
+    while (video.job === "" && video.state !== Video_State.FAILED) {
+      await sleep(1000, this.gone);
+      video = await this.#video();
+    }
+    if (video.state === Video_State.FAILED) {
+      throw new ApiError("encoding failed", Code.FailedPrecondition, video.failureReason);
+    }
+    for await (const job of watchJob(this.#clients.jobs, video.job, this.gone)) {
+      this.#player.log.add("job", {
+        revision: Number(job.revision),
+        playable: job.playable,
+        state: job.state,
+      });
+      this.set({ job });
+      if (job.playable) {
+        // Not awaited: progress goes on while the player loads.
+        this.#play(video, seconds(job.duration)).catch((error) => this.#fail(error));
+      }
+    }
+  }
+
+  /** Begin to play, once. */
+  async #play(video: Video, length = seconds(video.duration)): Promise<void> {
+    if (this.#playing) {
+      return;
+    }
+    this.#playing = true;
+    const session = await this.#session(video);
+    const start = seconds(session.resumePosition);
+    this.set({ resumedAt: start });
+    const uri = this.#format === "dash" ? session.dashUri : session.hlsUri;
+    await this.#player.play({ uri, start, duration: length });
+    // The last frame may end a little after the presentation is said to.
+    const end = length || Number.POSITIVE_INFINITY;
+    const stop = reportProgress(this.#player.video, (position, last) =>
+      this.#tell(session, Math.min(position, end), last),
+    );
+    this.gone.addEventListener("abort", stop, { once: true });
+  }
+
+  async #session(video: Video): Promise<PlaybackSession> {
+    const requestId = uuid();
+    for (;;) {
+      try {
+        const wanted = { video: video.name, viewer: viewer() };
+        const request = { parent: ORGANIZATION, session: wanted, requestId };
+        const { session } = await this.#clients.playback.createPlaybackSession(request, {
+          signal: this.gone,
+        });
+        if (session !== undefined) {
+          return session;
+        }
+      } catch (error) {
+        // The job says playable a moment before the player's service knows.
+        if (toApiError(error).reason !== "VIDEO_NOT_PLAYABLE") {
+          throw error;
+        }
+      }
+      await sleep(500, this.gone);
+    }
+  }
+
+  #tell(session: PlaybackSession, position: number, last: boolean): void {
+    this.#player.log.add("progress", { position, last });
+    if (last) {
+      tellAndLeave(session.name, position);
+      return;
+    }
+    const request = { session: session.name, position: duration(position) };
+    // Losing one report is no harm: the next one follows in ten seconds.
+    this.#clients.playback.updateProgress(request).catch((error) => {
+      this.#player.log.add("progress-lost", { reason: toApiError(error).reason });
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.gone.aborted) {
+      return;
+    }
+    this.set({ error: asError(error) });
+    this.#player.log.add("error", { message: String(error) });
+  }
+
+  protected override render() {
+    const { video, job, error, resumedAt } = this.state;
+    return html`${errorBox(error, () => location.reload())}
+      ${video ? this.#player : nothing}
+      <h1>${video?.title || (video ? "Untitled" : "")}</h1>
+      ${resumedAt > 0 ? this.#resumed(resumedAt) : nothing}
+      ${job ? jobProgress(job) : nothing}
+      ${video?.description ? html`<p class="description">${video.description}</p>` : nothing}
+      <p class="formats">
+        Format:
+        ${(["hls", "dash"] as const).map(
+          (format) =>
+            html`<a href="?format=${format}" aria-current=${format === this.#format ? "true" : nothing}>${format.toUpperCase()}</a> `,
+        )}
+      </p>`;
+  }
+
+  #resumed(at: number) {
+    const restart = () => {
+      this.#player.video.currentTime = 0;
+      this.set({ resumedAt: 0 });
+    };
+    return html`<p role="status">
+      Resumed at ${clock(at)}. <button type="button" @click=${restart}>Start over</button>
+    </p>`;
+  }
+}
+
+/** Shaka's errors have numbers instead of reasons. */
+function asError(error: unknown): ApiError {
+  if (typeof error === "object" && error !== null && "category" in error && "code" in error) {
+    return new ApiError("the video could not be played", Code.Unknown, `SHAKA_${error.code}`);
+  }
+  return toApiError(error);
+}
+
+customElements.define("watch-page", WatchPage);

@@ -1,0 +1,114 @@
+import shaka from "shaka-player/dist/shaka-player.compiled-es2021.js";
+import type { EventLog } from "./events";
+
+/** One choice of the quality menu. */
+export interface Quality {
+  /** Height in pixels. */
+  height: number;
+  /** Bits per second, sound included. */
+  bandwidth: number;
+  /** True for what is played now. */
+  active: boolean;
+}
+
+/** Shaka Player as the pages need it. */
+export class Engine {
+  readonly #log: EventLog;
+  readonly #player = new shaka.Player();
+  #onChange: () => void = () => {};
+  #onFailure: (error: shaka.util.Error) => void = () => {};
+
+  private constructor(log: EventLog) {
+    this.#log = log;
+  }
+
+  /** Make a player on `video`; throws where the browser has no Media Source Extensions. */
+  static async attach(video: HTMLVideoElement, log: EventLog): Promise<Engine> {
+    shaka.polyfill.installAll();
+    if (!shaka.Player.isBrowserSupported()) {
+      throw new Error("this browser cannot play adaptive streams");
+    }
+    const engine = new Engine(log);
+    await engine.#player.attach(video);
+    engine.#listen(video);
+    return engine;
+  }
+
+  /** The Shaka Player itself, for statistics and tests. */
+  get shaka(): shaka.Player {
+    return this.#player;
+  }
+
+  /** Calls `listener` whenever the tracks or the one that is played may have changed. */
+  set onChange(listener: () => void) {
+    this.#onChange = listener;
+  }
+
+  /** Calls `listener` with an error that ended playing; others heal by themselves. */
+  set onFailure(listener: (error: shaka.util.Error) => void) {
+    this.#onFailure = listener;
+  }
+
+  /** Load a presentation at `start` seconds. Without an explicit start a growing one would begin at its end. */
+  async load(uri: string, start: number): Promise<void> {
+    this.#log.add("loading", { uri, start });
+    await this.#player.load(uri, start);
+    this.#log.add("loaded", { live: this.#player.isLive() });
+    this.#onChange();
+  }
+
+  /** Return the choices for the picture, best first; renditions of one height count once. */
+  qualities(): Quality[] {
+    const best = new Map<number, Quality>();
+    for (const track of this.#player.getVariantTracks()) {
+      const height = track.height ?? 0;
+      const other = best.get(height);
+      if (other === undefined || track.active || (!other.active && track.bandwidth > other.bandwidth)) {
+        best.set(height, { height, bandwidth: track.bandwidth, active: track.active });
+      }
+    }
+    return [...best.values()].sort((a, b) => b.height - a.height);
+  }
+
+  /** Play one height only, or adapt to the network where it is undefined. */
+  choose(height: number | undefined): void {
+    this.#player.configure({ abr: { enabled: height === undefined } });
+    const track = this.#player.getVariantTracks().find((candidate) => candidate.height === height);
+    if (track !== undefined) {
+      this.#player.selectVariantTrack(track, true);
+    }
+    this.#onChange();
+  }
+
+  /** Return the second up to which can be played now. */
+  available(): number {
+    return this.#player.seekRange().end;
+  }
+
+  /** Let go of the video element. */
+  async destroy(): Promise<void> {
+    await this.#player.destroy();
+  }
+
+  #listen(video: HTMLVideoElement): void {
+    for (const type of ["playing", "pause", "ended", "waiting"]) {
+      video.addEventListener(type, () => this.#log.add(type, { position: video.currentTime }));
+    }
+    this.#player.addEventListener("error", (event) => {
+      const error = (event as unknown as { detail: shaka.util.Error }).detail;
+      const { code, category, severity, data } = error;
+      this.#log.add("error", { code, category, severity, data: data.map(String) });
+      if (severity === shaka.util.Error.Severity.CRITICAL) {
+        this.#onFailure(error);
+      }
+    });
+    const changed = () => {
+      const active = this.#player.getVariantTracks().find((track) => track.active);
+      this.#log.add("adaptation", { height: active?.height, bandwidth: active?.bandwidth });
+      this.#onChange();
+    };
+    this.#player.addEventListener("adaptation", changed);
+    this.#player.addEventListener("variantchanged", changed);
+    this.#player.addEventListener("trackschanged", () => this.#onChange());
+  }
+}

@@ -1,0 +1,41 @@
+/** How often a viewing's position is told while it is being watched, in milliseconds. */
+const INTERVAL = 10_000;
+
+/** Tells the position, in seconds; `last` means that the page is about to go. */
+export type Tell = (position: number, last: boolean) => void;
+
+/**
+ * Tell how far `video` is: every ten seconds while it plays, at each pause and at the end, and when the page is left.
+ * Nothing is told twice. Returns the function that ends it.
+ */
+export function reportProgress(video: HTMLVideoElement, tell: Tell): () => void {
+  let told = video.currentTime;
+  const report = (last: boolean) => {
+    if (video.currentTime !== told) {
+      told = video.currentTime;
+      tell(told, last);
+    }
+  };
+  const soon = () => report(false);
+  const leaving = () => report(true);
+  const timer = setInterval(() => video.paused || report(false), INTERVAL);
+  video.addEventListener("pause", soon);
+  video.addEventListener("ended", soon);
+  window.addEventListener("pagehide", leaving);
+  return () => {
+    clearInterval(timer);
+    video.removeEventListener("pause", soon);
+    video.removeEventListener("ended", soon);
+    window.removeEventListener("pagehide", leaving);
+  };
+}
+
+/** Tell a session's position by a request that outlives the page. */
+export function tellAndLeave(session: string, position: number): void {
+  void fetch(`/v1/${session}:updateProgress`, {
+    method: "POST",
+    keepalive: true,
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ position: `${position.toFixed(3)}s` }),
+  });
+}

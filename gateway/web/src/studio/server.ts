@@ -1,0 +1,26 @@
+import type { Clients } from "../api/clients";
+import { ORGANIZATION } from "../api/names";
+import { putSlice } from "../api/slices";
+import type { Upload } from "../gen/reelmesh/ingest/v1/upload_pb";
+import type { UploadServer } from "./upload";
+
+/** The real server. */
+export function uploadServer(client: Clients["uploads"]): UploadServer {
+  return {
+    async create(file, title, requestId) {
+      const upload = { displayName: file.name, totalSize: BigInt(file.size), title };
+      return present((await client.createUpload({ parent: ORGANIZATION, upload, requestId })).upload);
+    },
+    async get(name) {
+      return present((await client.getUpload({ name })).upload);
+    },
+    put: putSlice,
+  };
+}
+
+function present(upload: Upload | undefined): Upload {
+  if (upload === undefined) {
+    throw new Error("the server answered without the upload");
+  }
+  return upload;
+}
