@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command()(status)
     app.command(name="logs")(show_logs)
+    app.command()(serve)
     hidden = typer.Typer(help="Act on single parts of the local stack.", no_args_is_help=True)
     hidden.command(name="stop")(stop_process)
     hidden.command(name="start")(start_process)
@@ -95,6 +97,20 @@ def show_logs(
         logs.show(files, lines, typer.echo, follow=follow)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+def serve(
+    targets: Annotated[list[str], typer.Argument(help="Services to run in this process, such as `ingest worker`.")],
+    config: Annotated[
+        Path | None, typer.Option(help="The installation's YAML file; the local stack's by default.")
+    ] = None,
+    process: Annotated[str, typer.Option(help="Name of the process in logs; the targets by default.")] = "",
+) -> None:
+    """Run any set of services in this process until it is told to stop."""
+    file = config or _layout().services_file
+    command = [sys.executable, "-P", "-m", "reelmesh.main", "--config", str(file)]
+    # The process becomes the server: a signal to it reaches nobody else.
+    os.execv(sys.executable, [*command, *(["--process", process] if process else []), *targets])  # noqa: S606
 
 
 def stop_process(name: _Name) -> None:
