@@ -52,7 +52,7 @@ def platform(stack: Stack) -> Iterator[Platform]:
         yield connected
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reelmesh(stack: Stack) -> Callable[..., dict[str, Any]]:
     """Run the command line against the stack and return the JSON that it prints."""
     environment = environment_of(stack)

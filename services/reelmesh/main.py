@@ -9,7 +9,7 @@ import importlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -31,43 +31,49 @@ log = logging.getLogger(__name__)
 
 
 async def serve(config: Config, names: Sequence[str], process: str) -> None:
-    """Serve the named targets until SIGTERM or SIGINT. Raises ConfigError."""
+    """Serve the named targets until SIGTERM or SIGINT, whatever it is at then. Raises ConfigError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    running = asyncio.create_task(_run(config, names, process))
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    # Every phase, from the first connection to the last drain, ends by cancelling this one task.
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def _run(config: Config, names: Sequence[str], process: str) -> None:
+    """Connect, serve and close; ends by being cancelled, or with the reason of the first part that failed."""
     ready = config.home / "run" / f"{process}.ready"
     ready.parent.mkdir(parents=True, exist_ok=True)
     connections = Connections(config, process, _service_config(config))
-    stopping = asyncio.create_task(stop.wait())
     try:
-        starting = asyncio.create_task(_start(config, names, connections))
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            return
-        servers, background = starting.result()
-        serving = [asyncio.Event() for _ in servers]
-        tasks = [
-            *(asyncio.create_task(s.run(event.set)) for s, event in zip(servers, serving, strict=True)),
-            *(asyncio.create_task(b.run()) for b in background),
-        ]
-        for event in serving:
-            await event.wait()
-        ready.touch()
-        log.info("%s ready: %s", process, " ".join(names))
-        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        ready.unlink(missing_ok=True)
-        failed = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in failed:
-            task.result()  # a part that ends by itself ends the process, with its reason
+        servers, background = await _start(config, names, connections)
+        async with asyncio.TaskGroup() as parts:
+            serving = [asyncio.Event() for _ in servers]
+            for server, event in zip(servers, serving, strict=True):
+                parts.create_task(_endless(server.run(event.set)))
+            for work in background:
+                parts.create_task(_endless(work.run()))
+            for event in serving:
+                await event.wait()
+            ready.touch()
+            log.info("%s ready: %s", process, " ".join(names))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ready.unlink(missing_ok=True)
     finally:
-        ready.unlink(missing_ok=True)
-        stopping.cancel()
         await connections.close()
+
+
+async def _endless(part: Awaitable[None]) -> None:
+    await part
+    raise RuntimeError("a part of the process ended by itself")  # the others would go on without it, unnoticed
 
 
 def _service_config(config: Config) -> Callable[[str], str | None]:

@@ -234,6 +234,8 @@ class Uploads:
             if failed.state is State.FAILED:
                 await self.remove_bytes(failed)
             raise errors.ChecksumMismatch("the file does not have the CRC-32C given; upload it anew")
+        # Should this process die before the end, the sweeper finds the upload today, not when it would have expired.
+        await self._store.look_again(upload.name, upload.expire_time, self._clock.now())
         upload = await self._store.settle(upload, State.FINISHING)
         if upload.state is State.ACTIVE:
             raise errors.WriterReplaced("a newer writer has taken over")

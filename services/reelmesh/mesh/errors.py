@@ -99,6 +99,12 @@ class Unavailable(DomainError):
     reason = "STORE_UNAVAILABLE"
 
 
+class Stopping(Unavailable):
+    """The server is about to stop; another one, or this one later, goes on with what was cut off."""
+
+    reason = "SERVER_STOPPING"
+
+
 class PageTokenInvalid(InvalidArgument):
     """A page token was not made by this list."""
 

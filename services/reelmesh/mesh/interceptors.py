@@ -1,4 +1,4 @@
-"""What every call passes, outermost first: telemetry, errors, deadline, caller, validation.
+"""What every call passes, outermost first: telemetry, errors, drain, deadline, caller, validation.
 
 Errors stand outside the others because a refusal by any of them is rendered in the same way.
 """
@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from reelmesh.mesh import deadline
 from reelmesh.mesh.annotations import access_of, loggable
-from reelmesh.mesh.errors import DomainError, InvalidArgument, PermissionDenied, to_status
+from reelmesh.mesh.errors import DomainError, InvalidArgument, PermissionDenied, Stopping, to_status
 from reelmesh.mesh.identity import caller_of
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -135,6 +135,40 @@ class Errors(Layer):
     def around(self, method: str, context: Context, streaming: bool) -> AbstractAsyncContextManager[None]:
         """Render what is raised inside."""
         return self._render(method, context)
+
+
+class Drain(Layer):
+    """Ends streams when the server stops: they have no end of their own, and every one can be resumed."""
+
+    def __init__(self) -> None:
+        self._streams: set[asyncio.Timeout] = set()
+        self._stopping = False
+
+    def begin(self, grace: float) -> None:
+        """End the streams of now, and those to come, `grace` seconds from now."""
+        self._stopping = True
+        when = asyncio.get_running_loop().time() + grace
+        for limit in self._streams:
+            limit.reschedule(when)
+
+    @asynccontextmanager
+    async def _until_stop(self) -> AsyncIterator[None]:
+        limit = asyncio.timeout(0 if self._stopping else None)
+        try:
+            async with limit:
+                self._streams.add(limit)
+                try:
+                    yield
+                finally:
+                    self._streams.discard(limit)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Stopping("the server is stopping; go on where the stream was cut off") from None
+
+    def around(self, method: str, context: Context, streaming: bool) -> AbstractAsyncContextManager[None]:
+        """Run a stream until the server stops; other calls are short."""
+        return self._until_stop() if streaming else _nothing()
 
 
 class Deadline(Layer):

@@ -17,10 +17,12 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from reelmesh.mesh.health import Check, Health
 from reelmesh.mesh.identity import Identity
-from reelmesh.mesh.interceptors import Caller, Deadline, Errors, Validation
+from reelmesh.mesh.interceptors import Caller, Deadline, Drain, Errors, Validation
 
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 8.0
 """Calls under way may take this long when the server stops."""
+STREAM_SECONDS = 0.5
+"""Streams under way are cut after this long: a file or a watcher would outlast any drain, and both resume."""
 MESSAGE_BYTES = 4 << 20
 """Largest message taken."""
 
@@ -59,9 +61,11 @@ class Server:
         self._target = target
         names = [service.name for service in target.services]
         self._health = Health(names, target.checks)
+        self._drain = Drain()
         interceptors: list[Any] = [
             aio_server_interceptor(),  # type: ignore[no-untyped-call]  # the library has no types
             Errors(),
+            self._drain,
             Deadline(),
             Caller(identity.trust_domain),
             Validation(identity.key),
@@ -94,5 +98,6 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
             await self._health.drain()
+            self._drain.begin(STREAM_SECONDS)
             await self._server.stop(DRAIN_SECONDS)
             log.info("%s stopped", self._target.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 
 import grpc
@@ -45,7 +46,7 @@ class Connections:
     def publisher(self) -> Publisher:
         """Return the producer of the process."""
         if self._publisher is None:
-            self._publisher = Publisher(self.config.kafka)
+            self._publisher = Publisher(self.config.kafka, f"{socket.gethostname()}-{self.process}")
         return self._publisher
 
     def channel(self, service: str, identity: Identity) -> grpc.aio.Channel:

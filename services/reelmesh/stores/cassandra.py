@@ -16,6 +16,7 @@ from cassandra.cluster import (
     ResponseFuture,
     Session,
 )
+from cassandra.connection import ConnectionException
 from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement
 
@@ -27,6 +28,11 @@ Row = Any
 
 REQUEST_SECONDS = 8.0
 """The driver gives up on one request after this long."""
+CONNECT_SECONDS = 3.0
+"""The driver gives up on one connection after this long. A process that stops waits for a try that is under way."""
+
+_PASSING = (NoHostAvailable, OperationTimedOut, RequestExecutionException, ConnectionException)
+"""What the driver raises of a cluster that does not answer now; a wrong statement is not among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Cassandra:
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             # A node that comes back is used within a second; the default backs off for minutes.
             reconnection_policy=ConstantReconnectionPolicy(1.0, max_attempts=None),
+            connect_timeout=CONNECT_SECONDS,
             protocol_version=5,
         )
         try:
@@ -129,7 +136,7 @@ class Cassandra:
         if prepared is None:  # not yet asked for by this process
             try:
                 prepared = await asyncio.to_thread(self._session.prepare, statement.cql)
-            except (NoHostAvailable, OperationTimedOut) as error:
+            except _PASSING as error:
                 raise Unavailable("Cassandra does not answer") from error
             self._prepared[statement.cql] = prepared
         return prepared.bind(statement.parameters)
@@ -153,7 +160,7 @@ class Cassandra:
                 lambda error: loop.call_soon_threadsafe(settle, None, error),
             )
             return await answer, future
-        except (NoHostAvailable, OperationTimedOut, RequestExecutionException) as error:
+        except _PASSING as error:
             raise Unavailable("Cassandra does not answer") from error
 
 

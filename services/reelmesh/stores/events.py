@@ -29,8 +29,13 @@ TASKS = "reelmesh.transcode.tasks"
 RESULTS = "reelmesh.transcode.results"
 """TaskResults, keyed by job."""
 
+FLUSH_SECONDS = 2.0
+"""What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""
 FAULTS = 10
 """A record that our own code fails on this many times is a dead letter."""
+
+_FATAL: int = KafkaError._FATAL  # noqa: SLF001 - the library's public errors begin with an underscore
+_STATE: int = KafkaError._STATE  # noqa: SLF001
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -69,36 +74,48 @@ def record_of(message: Message) -> Record:
     return Record(message.topic() or "", (message.key() or b"").decode(), message.value() or b"", headers, position)
 
 
+def connection(config: KafkaConfig) -> dict[str, Any]:
+    """Return the client library's settings for reaching the brokers."""
+    return {
+        "bootstrap.servers": config.bootstrap_servers,
+        # Brokers that come back are found within a second; the default backs off to ten.
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+        "log_level": 3,
+    }
+
+
 async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
     """Make `topics`, given with their partition counts, and their dead-letter topics. Raises Unavailable."""
-    admin = AdminClient({"bootstrap.servers": config.bootstrap_servers})
+    admin = AdminClient(connection(config))
     wanted = {**topics, **{dead_letters(topic): 1 for topic in topics}}
     new = [NewTopic(name, num_partitions=n, replication_factor=config.replication) for name, n in wanted.items()]
     futures = admin.create_topics(new, request_timeout=10)
     for future in futures.values():
         try:
-            await asyncio.to_thread(future.result)
+            await asyncio.wrap_future(future)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Unavailable("Kafka does not answer") from error
 
 
 class Publisher:
-    """An idempotent producer. One per process."""
+    """An idempotent producer. One per process, whose name among all machines is `client`."""
 
-    def __init__(self, config: KafkaConfig) -> None:
-        self._producer = Producer(
-            {
-                "bootstrap.servers": config.bootstrap_servers,
-                "acks": "all",
-                "enable.idempotence": True,
-                "linger.ms": 0,
-                # A share group hands out whole batches; one record in each lets every worker take one task.
-                "batch.num.messages": 1,
-                "delivery.timeout.ms": 15_000,
-                "log_level": 3,
-            }
-        )
+    def __init__(self, config: KafkaConfig, client: str, make: Callable[[dict[str, Any]], Producer] = Producer) -> None:
+        self.client = client
+        self._make = make
+        self._settings = {
+            **connection(config),
+            "client.id": client,
+            "acks": "all",
+            "enable.idempotence": True,
+            "linger.ms": 0,
+            # A share group hands out whole batches; one record in each lets every worker take one task.
+            "batch.num.messages": 1,
+            "delivery.timeout.ms": 15_000,
+        }
+        self._producer = make(self._settings)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka-publisher", daemon=True)
         self._thread.start()
@@ -107,6 +124,7 @@ class Publisher:
         """Publish and wait until the brokers have it. Raises Unavailable; then it may or may not be there."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
+        producer = self._producer
         headers: dict[str, str] = dict(record.headers)
         propagate.inject(headers)
 
@@ -114,6 +132,8 @@ class Publisher:
             loop.call_soon_threadsafe(settle, error)
 
         def settle(error: KafkaError | None) -> None:
+            if error is not None and error.code() == _FATAL:
+                self._renew(producer)
             if done.done():
                 return
             if error is None:
@@ -122,7 +142,7 @@ class Publisher:
                 done.set_exception(Unavailable(f"Kafka does not answer: {error.name()}"))
 
         try:
-            self._producer.produce(
+            producer.produce(
                 record.topic,
                 key=record.key.encode(),
                 value=record.value,
@@ -131,6 +151,11 @@ class Publisher:
             )
         except BufferError as error:
             raise Unavailable("too much waits for Kafka") from error
+        except KafkaException as error:
+            if error.args[0].code() != _FATAL:
+                raise
+            self._renew(producer)
+            raise Unavailable("Kafka refused the producer") from error
         await done
 
     async def ping(self) -> None:
@@ -140,9 +165,19 @@ class Publisher:
         except KafkaException as error:
             raise Unavailable("Kafka does not answer") from error
 
+    def _renew(self, broken: Producer) -> None:
+        """Replace a producer that the brokers will never listen to again.
+
+        They keep count of its records, and take none after one went missing. What is published once more by a new one
+        may be there twice, which consumers bear.
+        """
+        if broken is self._producer:
+            log.error("kafka: the producer is beyond repair; going on with a new one")
+            self._producer = self._make(self._settings)
+
     async def close(self) -> None:
-        """Send what waits, for at most five seconds."""
-        await asyncio.to_thread(self._producer.flush, 5)
+        """Send what waits, for at most FLUSH_SECONDS."""
+        await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
 
@@ -164,16 +199,25 @@ class Subscription:
         self._topics = list(topics)
         self._handler = handler
         self._settings: dict[str, Any] = {
-            "bootstrap.servers": config.bootstrap_servers,
+            **connection(config),
+            "client.id": publisher.client,
             "group.id": group,
+            # A process that was killed and is started again has its partitions back at once; without a name in the
+            # group it would wait until its dead self times out.
+            "group.instance.id": publisher.client,
+            # …which is when another process gets them, should it not come back.
+            "session.timeout.ms": 10_000,
+            "heartbeat.interval.ms": 2_000,
             "auto.offset.reset": "earliest",
             "enable.auto.offset.store": False,
             "auto.commit.interval.ms": 1000,
-            "log_level": 3,
         }
 
     async def run(self) -> None:
-        """Consume. Offsets are stored after the handler has succeeded, so a crash repeats at most a second's worth."""
+        """Consume. Offsets are stored after the handler has succeeded, so a crash repeats at most a second's worth.
+
+        Raises KafkaException when the consumer is beyond repair, as when another process has taken its name.
+        """
         consumer = AIOConsumer(self._settings, max_workers=1)
         try:
             await consumer.subscribe(self._topics)
@@ -181,16 +225,27 @@ class Subscription:
                 message = await consumer.poll(0.5)
                 if message is None:
                     continue
-                if message.error() is not None:
-                    log.warning("kafka: %s", message.error())
+                fault = message.error()
+                if fault is not None:
+                    if fault.fatal():
+                        raise KafkaException(fault)
+                    log.warning("kafka: %s", fault)
                     continue
                 await self._deliver(record_of(message))
-                next_offset = (message.offset() or 0) + 1
-                await consumer.store_offsets(
-                    offsets=[TopicPartition(message.topic(), message.partition(), next_offset)]
-                )
+                await self._store_offset(consumer, message)
         finally:
             await asyncio.shield(consumer.close())
+
+    @staticmethod
+    async def _store_offset(consumer: AIOConsumer, message: Message) -> None:
+        following = TopicPartition(message.topic() or "", message.partition() or 0, (message.offset() or 0) + 1)
+        try:
+            await consumer.store_offsets(offsets=[following])
+        except KafkaException as error:
+            if error.args[0].code() != _STATE:
+                raise
+            # The partition went to another process while the record was handled: it comes again there.
+            log.info("%s is no longer ours", following)
 
     async def _deliver(self, record: Record) -> None:
         context = propagate.extract(record.headers)

@@ -24,7 +24,10 @@ from opentelemetry.trace import SpanKind
 
 from reelmesh.mesh.config import KafkaConfig
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.stores.events import Record, record_of
+from reelmesh.stores.events import Record, connection, record_of
+
+COMMIT_SECONDS = 5.0
+"""What an acknowledgement may take; the worker takes no other task, and does not stop, before."""
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -43,10 +46,10 @@ async def ensure_group(config: KafkaConfig, group: str, lock_seconds: float) -> 
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in entries.items()
         ],
     )
-    admin = AdminClient({"bootstrap.servers": config.bootstrap_servers})
+    admin = AdminClient(connection(config))
     for future in admin.incremental_alter_configs([resource], request_timeout=10).values():
         try:
-            await asyncio.to_thread(future.result)
+            await asyncio.wrap_future(future)
         except KafkaException as error:
             raise Unavailable("Kafka does not answer") from error
 
@@ -57,11 +60,10 @@ class WorkQueue:
     def __init__(self, config: KafkaConfig, topic: str, group: str) -> None:
         self._topic = topic
         self._settings = {
-            "bootstrap.servers": config.bootstrap_servers,
+            **connection(config),
             "group.id": group,
             "share.acknowledgement.mode": "explicit",
             "max.poll.records": 1,
-            "log_level": 3,
         }
 
     async def run(self, handler: Callable[[Record], Awaitable[None]]) -> None:
@@ -77,8 +79,11 @@ class WorkQueue:
                 await loop.run_in_executor(thread, consumer.subscribe, [self._topic])
                 while True:
                     for message in await loop.run_in_executor(thread, consumer.poll, 1.0):
-                        if message.error() is not None:
-                            log.warning("kafka: %s", message.error())
+                        fault = message.error()
+                        if fault is not None:
+                            if fault.fatal():
+                                raise KafkaException(fault)
+                            log.warning("kafka: %s", fault)
                             continue
                         accepted = await self._handle(handler, record_of(message))
                         answer = AcknowledgeType.ACCEPT if accepted else AcknowledgeType.RELEASE
@@ -101,7 +106,7 @@ class WorkQueue:
     @staticmethod
     def _commit(consumer: ShareConsumer) -> None:
         try:
-            consumer.commit_sync(10)
+            consumer.commit_sync(COMMIT_SECONDS)
         except KafkaException as error:
             # The broker will hand the task on; StartTask then says that it is done.
             log.warning("an acknowledgement was lost: %s", error)

@@ -166,10 +166,19 @@ class Control:
             job = await self._change(
                 name, lambda j: jobs.started(j, task, attempt, worker, record, self._clock.now()), settle=False
             )
-        except TaskObsolete:
+        except TaskObsolete as obsolete:
+            log.info(
+                "task refused: job=%s task=%s attempt=%d record=%s worker=%s why=%s",
+                *(name, task, attempt, record, worker, obsolete),
+            )
             await self._change(name, lambda j: jobs.worn_out(j, task, attempt, self._clock.now()))
             raise
-        return job.tasks[task].deliveries
+        deliveries = job.tasks[task].deliveries
+        log.info(
+            "task taken: job=%s task=%s attempt=%d delivery=%d record=%s worker=%s",
+            *(name, task, attempt, deliveries, record, worker),
+        )
+        return deliveries
 
     async def result(self, result: task_pb2.TaskResult) -> None:
         """Take a worker's answer. Taking it again changes nothing."""
