@@ -29,6 +29,26 @@ def test_only_what_is_there_from_the_start_is_listed() -> None:
     assert [(track.id, len(track.segments)) for track in presentation.tracks] == [("v1080", 3), ("v360", 2)]
 
 
+def test_what_grows_has_no_more_sound_than_picture() -> None:
+    made = index(6)
+    del made.tracks[0].segments[2:]
+    del made.tracks[1].segments[3:]
+    presentation = from_proto(made)
+    assert [len(track.segments) for track in presentation.tracks] == [2, 3, 2]
+    made.complete = True
+    assert [len(track.segments) for track in from_proto(made).tracks] == [2, 3, 6]
+
+
+def test_a_first_segment_of_sound_is_listed_however_long() -> None:
+    made = index(1)
+    made.tracks[2].segments[0].duration = 48000 * 10
+    assert [len(track.segments) for track in from_proto(made).tracks] == [1, 1, 1]
+
+
+def test_sound_alone_is_listed_whole() -> None:
+    assert [len(track.segments) for track in from_proto(index(4, heights=())).tracks] == [4]
+
+
 def test_a_track_without_a_codec_or_a_segment_is_left_out() -> None:
     made = index(2)
     made.tracks[0].track.codec = ""

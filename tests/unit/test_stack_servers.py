@@ -62,7 +62,7 @@ def test_the_services_file_names_every_store_and_service(layout: Layout, planned
     assert content["kafka"] == {"bootstrap_servers": planned.kafka}
     assert content["objects"]["media"].startswith("file:///")
     assert set(content["services"]) == {"ingest", "transcode", "catalog", "playback"}
-    assert content["worker"] == {"scratch": str(layout.scratch), "threads": 1}
+    assert content["worker"] == {"scratch": str(layout.scratch)}
 
 
 def test_java_comes_with_the_wheel_unless_java_home_is_set(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from reelmesh_tools.bench import commands as bench_commands
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.stack import commands as stack_commands
 
@@ -13,6 +14,7 @@ def build() -> typer.Typer:
     app = typer.Typer(help="An open video platform on your own machine.", no_args_is_help=True, add_completion=False)
     stack_commands.register(app)
     client_commands.register(app)
+    bench_commands.register(app)
     return app
 
 

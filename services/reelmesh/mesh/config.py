@@ -119,8 +119,6 @@ class WorkerConfig:
 
     scratch: Path = Path("scratch")
     """Folder for files while they are worked on."""
-    threads: int = 1
-    """Threads of each encoder."""
 
 
 @dataclass(frozen=True, slots=True)

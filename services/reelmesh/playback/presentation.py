@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 
@@ -157,6 +157,7 @@ class Presentation:
 def from_proto(index: SegmentIndex) -> Presentation:
     """Read a segment index. Tracks of which nothing can be played yet are left out."""
     read = [_track(entry) for entry in index.tracks]
+    tracks = tuple(track for track in read if track is not None)
     return Presentation(
         video=VideoName.parse(index.video),
         job=index.job,
@@ -164,8 +165,29 @@ def from_proto(index: SegmentIndex) -> Presentation:
         revision=index.revision,
         complete=index.complete,
         duration=index.duration.ToTimedelta(),
-        tracks=tuple(track for track in read if track is not None),
+        tracks=tracks if index.complete else _abreast(tracks),
     )
+
+
+def _abreast(tracks: Sequence[Track]) -> tuple[Track, ...]:
+    """Return the tracks of a growing presentation with no more sound than there is picture.
+
+    Sound is encoded sooner. Were it listed so far, a player at the end of the picture would play on without it
+    (Chromium for three seconds) and count what is only heard as what can be watched.
+    """
+    ends = [track.end for track in tracks if isinstance(track.format, Picture)]
+    if not ends:
+        return tuple(tracks)
+    return tuple(track if isinstance(track.format, Picture) else _until(min(ends), track) for track in tracks)
+
+
+def _until(end: Fraction, track: Track) -> Track:
+    """Return a track with the segments that lie before `end` (seconds) for the most part, one at least.
+
+    For the most part, because a sound's segments end within one of its frames of where the picture's do.
+    """
+    count = sum(2 * segment.start + segment.duration < 2 * end * track.timescale for segment in track.segments)
+    return replace(track, segments=track.segments[: max(1, count)])
 
 
 def _track(entry: TrackSegments) -> Track | None:

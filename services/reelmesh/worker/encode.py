@@ -40,9 +40,10 @@ class EncodeSettings:
     """Preset for the chunk that playback waits for: a quarter less work for 4 % more bits. It must write the same
     headers as `preset`, or the init segments of the chunks differ; superfast and veryfast do, ultrafast does not."""
     threads: int = 1
-    """Threads of the decoder and of each encoder: one, as there are as many workers as processors."""
+    """Threads of the decoder, the filters and each encoder: one, as there are as many workers as processors. With more,
+    x264's rate buffer does not give the same bytes every time, and a repeated task should."""
     first_chunk_threads: int = 2
-    """Threads for the chunk that playback waits for, while the other workers have nothing to do yet."""
+    """Threads of the decoder and the filters for the first chunk, while the other workers have nothing to do yet."""
 
 
 class Encoder:
@@ -116,7 +117,7 @@ class Encoder:
         return [
             "-c:v", "libx264",
             "-preset", self._settings.first_chunk_preset if first else self._settings.preset,
-            "-threads", self._threads(work),
+            "-threads", str(self._settings.threads),
             "-crf", f"{rendition.crf:g}",  # rate control restarts at each chunk: constant quality hardly shows it
             "-maxrate", str(ceiling), "-bufsize", str(round(ceiling * _BUFFER_SECONDS)),
             "-profile:v", "high",

@@ -35,7 +35,7 @@ async def build(config: Config, stores: Stores) -> Target:
         raw=stores.raw(),
         media=stores.media(),
         inspector=Inspector(sandbox, limits),
-        encoder=Encoder(sandbox, limits, EncodeSettings(threads=config.worker.threads)),
+        encoder=Encoder(sandbox, limits, EncodeSettings()),
         clock=stores.clock,
         scratch=config.worker.scratch / stores.process,
         cache=HeadCache(),

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
 
-from reelmesh_tools.stack.client import Stack
+from reelmesh_tools.stack.client import Stack, StackError
 
 SAMPLE_SECONDS = 0.02
 """From one look at the memory to the next. A part of an upload lives for longer than this."""
@@ -76,7 +76,13 @@ class Meter:
 
 def pids_of(stack: Stack, *names: str) -> dict[str, int]:
     """Return the pid of each process of a running stack. Raises StackError when one of them does not run."""
-    return {name: stack.running_pid(name) for name in names}
+    found = {}
+    for name in names:
+        pid = stack.process(name).pid
+        if pid is None:
+            raise StackError(f"{name} does not run: see `reelmesh status`")
+        found[name] = pid
+    return found
 
 
 def _cpu_seconds(process: Any) -> float:

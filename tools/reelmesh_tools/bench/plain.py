@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from reelmesh_tools.bench.errors import BenchError
+
 START_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 BLOCK_BYTES = 2 << 20
@@ -44,10 +46,6 @@ http {{
 """
 
 
-class PlainError(Exception):
-    """The plain server did not start or refused; the message says what."""
-
-
 @dataclass(frozen=True, slots=True)
 class PlainServer:
     """A plain HTTP server that runs."""
@@ -62,7 +60,7 @@ class PlainServer:
 
 @contextmanager
 def server(folder: Path) -> Iterator[PlainServer]:
-    """Run the fastest plain PUT server at hand below `folder`, which must exist and be empty. Raises PlainError."""
+    """Run the fastest plain PUT server at hand below `folder`, which must exist and be empty. Raises BenchError."""
     for each in (folder / "root", folder / "temp"):
         each.mkdir()
     program = shutil.which("nginx")
@@ -83,7 +81,7 @@ def server(folder: Path) -> Iterator[PlainServer]:
 
 
 def put(server: PlainServer, source: Path) -> None:
-    """PUT `source`; return when the server has all of it. Raises PlainError."""
+    """PUT `source`; return when the server has all of it. Raises BenchError."""
     target = server.root / source.name
     connection = http.client.HTTPConnection("127.0.0.1", server.port, ANSWER_SECONDS, blocksize=BLOCK_BYTES)
     try:
@@ -93,11 +91,11 @@ def put(server: PlainServer, source: Path) -> None:
             answer = connection.getresponse()
             answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise PlainError(f"the plain server does not take the file: {error}") from error
+        raise BenchError(f"the plain server does not take the file: {error}") from error
     finally:
         connection.close()
     if answer.status not in {201, 204} or target.stat().st_size != size:
-        raise PlainError(f"the plain server answered {answer.status} and has {target.stat().st_size} of {size} bytes")
+        raise BenchError(f"the plain server answered {answer.status} and has {target.stat().st_size} of {size} bytes")
 
 
 def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[str], int]:
@@ -121,7 +119,7 @@ def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[str], int]:
         time.sleep(0.02)  # nginx has no event for "I listen"
     child.kill()
     child.wait()
-    raise PlainError(f"nginx did not start: {log.read_text().strip()}")
+    raise BenchError(f"nginx did not start: {log.read_text().strip()}")
 
 
 def _putserver(folder: Path) -> tuple[subprocess.Popen[str], int]:
@@ -135,5 +133,5 @@ def _putserver(folder: Path) -> tuple[subprocess.Popen[str], int]:
     if not line.strip().isdecimal():
         child.kill()
         child.wait()
-        raise PlainError("the plain server did not start")
+        raise BenchError("the plain server did not start")
     return child, int(line)

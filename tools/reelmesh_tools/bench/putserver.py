@@ -1,8 +1,8 @@
 """A plain HTTP server that knows PUT and nothing else: the yardstick where there is no nginx.
 
-``python -m reelmesh_tools.bench.putserver FOLDER`` listens on a free port of 127.0.0.1, prints it, and writes the body of
-each PUT to a file of that name in FOLDER, under another name until it is whole. One connection at a time; it ends when
-its standard input does.
+``python -m reelmesh_tools.bench.putserver FOLDER`` listens on a free port of 127.0.0.1, prints it, and writes the body
+of each PUT to a file of that name in FOLDER, under another name until it is whole. One connection at a time; it ends
+when its standard input does.
 """
 
 from __future__ import annotations

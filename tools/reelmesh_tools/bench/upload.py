@@ -25,6 +25,7 @@ from reelmesh.ingest.v1.upload_service_pb2 import (
     WriteUploadRequest,
 )
 from reelmesh_tools.bench import plain
+from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import Cost, Meter
 from reelmesh_tools.client.platform import CALL_SECONDS, Platform
 from reelmesh_tools.client.uploading import MESSAGE_BYTES
@@ -34,14 +35,10 @@ SLICE_BYTES = 8 << 20
 BLOCK_BYTES = 4 << 20
 """Size of the random block that the source repeats."""
 WARM_UP_BYTES = 64 << 20
-"""Sent once to each before anything counts, so that connections and code paths are warm for all."""
+"""Sent once by each before anything counts, so that connections and code paths are warm for all."""
 MEGABYTE = 1_000_000
 CONTENDERS = ("grpc", "slices", "plain")
 """In the order of their turns in a round: WriteUpload, PutUpload by slices, and the plain PUT."""
-
-
-class BenchError(Exception):
-    """A measurement is worth nothing; the message says why."""
 
 
 @dataclass
@@ -75,7 +72,9 @@ class Contender:
 def measure(
     platform: Platform, home: Path, pids: dict[str, int], size: int, rounds: int, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Run the rounds, one contender after the other in each, and return what is printed:
+    """Run the rounds, one contender after the other in each.
+
+    Returns what is printed:
 
     - size_bytes, rounds, plain_server ("nginx" or "putserver"), load_average (of one minute, before and after)
     - ratio: median of grpc / median of plain; slices_ratio: the same for slices
@@ -83,7 +82,7 @@ def measure(
     - contenders: grpc, slices, plain, each with median_mb_per_second and the fields of Contender
 
     `pids` has ingest's and envoy's. Nothing is left behind: uploads are cancelled, files removed. Raises BenchError,
-    PlainError, grpc.RpcError.
+    grpc.RpcError.
     """
     folder = home / "bench" / uuid.uuid4().hex
     folder.mkdir(parents=True)
@@ -99,6 +98,7 @@ def measure(
                 for name in CONTENDERS:
                     progress(f"round {number} of {rounds}: {name}" if number else f"warming up: {name}")
                     file = source if number else warm_up
+                    _touch_pages(folder / "pages.bin", size)
                     watched = {"plain": server.pid} if name == "plain" else pids
                     began_cpu = time.process_time()
                     with Meter(watched) as meter:
@@ -129,6 +129,15 @@ def _source(file: Path, size: int) -> Path:
         for offset in range(0, size, BLOCK_BYTES):
             out.write(block[: size - offset])
     return file
+
+
+def _touch_pages(file: Path, size: int) -> None:
+    """Make the kernel's page cache find `size` bytes of memory that was in use just before.
+
+    A virtual machine is given memory when it first touches it, which takes ten times as long as writing to it. Whoever
+    came first would pay for all.
+    """
+    _source(file, size).unlink()
 
 
 def _send(name: str, platform: Platform, server: plain.PlainServer, source: Path) -> float:

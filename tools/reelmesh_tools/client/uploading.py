@@ -91,6 +91,17 @@ def upload(platform: Platform, source: Path, title: str, memory: Memory, progres
 
 
 def _open(platform: Platform, source: Path, title: str, memory: Memory) -> Upload:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _create(platform, source, title, memory)
+        except grpc.RpcError as error:
+            if not problem_of(error).passing or time.monotonic() > deadline:
+                raise
+        time.sleep(0.25)  # the server is away; it has no event for coming back
+
+
+def _create(platform: Platform, source: Path, title: str, memory: Memory) -> Upload:
     wanted = Upload(display_name=source.name, title=title, total_size=source.stat().st_size or None)
     for _ in range(2):
         request = CreateUploadRequest(parent=platform.parent, upload=wanted, request_id=memory.request_id())

@@ -30,6 +30,6 @@ def write(layout: Layout, plan: Plan) -> None:
             "contracts": str(repository() / "envoy" / "reelmesh.binpb"),
         },
         "services": plan.service_addresses,
-        "worker": {"scratch": str(layout.scratch), "threads": 1},
+        "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

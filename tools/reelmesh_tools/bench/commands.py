@@ -1,0 +1,150 @@
+"""`reelmesh bench upload` and `reelmesh bench pipeline`: what the platform costs beside the plain way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import grpc
+import psutil  # type: ignore[import-untyped, unused-ignore]
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from reelmesh_tools.bench import pipeline, upload
+from reelmesh_tools.bench.errors import BenchError
+from reelmesh_tools.bench.meter import pids_of
+from reelmesh_tools.client.following import JobMissing
+from reelmesh_tools.client.platform import Platform, problem_of
+from reelmesh_tools.stack.client import Stack, StackError
+from reelmesh_tools.stack.layout import Layout
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `bench` to `app`."""
+    group = typer.Typer(help="Measure the running platform beside the plain way.", no_args_is_help=True)
+    group.command(name="upload")(bench_upload)
+    group.command(name="pipeline")(bench_pipeline)
+    app.add_typer(group, name="bench")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that "1GiB", "500 MB" or "4096" mean. Raises typer.BadParameter."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
+    size = int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0
+    if size < 1:
+        raise typer.BadParameter(f"{text} is no size; write 512MiB, 1GiB or 500MB")
+    return size
+
+
+def bench_upload(
+    size: Annotated[str, typer.Option(help="Bytes to upload in each round, such as 1GiB.")] = "1GiB",
+    rounds: Annotated[int, typer.Option(min=1, max=20, help="Turns of each contender.")] = 3,
+    as_json: _Json = False,
+) -> None:
+    """Upload through the gateway, and by plain HTTP PUT to disk, turn by turn."""
+    bytes_ = parse_size(size)
+    with _measuring(as_json=as_json) as (stack, platform, say):
+        pids = pids_of(stack, "ingest", "envoy")
+        result = upload.measure(platform, stack.layout.home, pids, bytes_, rounds, say)
+    _print(result, _upload_table, as_json=as_json)
+
+
+def bench_pipeline(
+    file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="The source; a clip when left out.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the clip made here.")] = 60.0,
+    as_json: _Json = False,
+) -> None:
+    """Encode a source by the platform, then by one plain ffmpeg."""
+    with _measuring(as_json=as_json) as (stack, platform, say):
+        result = pipeline.measure(platform, stack.layout.home, file, seconds, say)
+    _print(result, _pipeline_table, as_json=as_json)
+
+
+@contextmanager
+def _measuring(*, as_json: bool) -> Iterator[tuple[Stack, Platform, Callable[[str], None]]]:
+    """Give the running stack, a client of it, and a way to say what is going on; turn errors into exit code 1."""
+    stack = Stack(Layout.from_environment(os.environ))
+    console = Console(stderr=True, quiet=as_json)
+    try:
+        _require_running(stack)
+        with Platform(stack.plan.gateway_url) as platform, console.status("") as status:
+            yield stack, platform, status.update
+    except grpc.RpcError as error:
+        problem = problem_of(error)
+        _fail(problem.reason or problem.code.name, problem.message, as_json=as_json)
+    except (StackError, BenchError, JobMissing) as error:
+        _fail("BENCH_FAILED", str(error), as_json=as_json)
+    except psutil.NoSuchProcess as error:
+        _fail("BENCH_FAILED", f"a process of the stack ended meanwhile: {error}", as_json=as_json)
+
+
+def _require_running(stack: Stack) -> None:
+    if not stack.is_running():
+        raise StackError(f"no stack runs at {stack.layout.home}: start one with `reelmesh up`")
+
+
+def _fail(reason: str, message: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"error": {"reason": reason, "message": message}}, indent=2))
+    else:
+        typer.echo(f"{reason}: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def _print(result: dict[str, Any], table: Callable[[dict[str, Any]], Table], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        Console().print(table(result))
+
+
+def _upload_table(result: dict[str, Any]) -> Table:
+    mib = result["size_bytes"] / (1 << 20)
+    table = Table(
+        "way",
+        "MB/s",
+        "median",
+        "of plain",
+        "CPU seconds",
+        "ingest's peak",
+        title=f"{mib:.0f} MiB in each of {result['rounds']} rounds, load {result['load_average']}",
+    )
+    ratios = {"grpc": result["ratio"], "slices": result["slices_ratio"], "plain": 1.0}
+    names = {"grpc": "WriteUpload", "slices": "PUT by slices", "plain": f"plain PUT ({result['plain_server']})"}
+    for key, each in result["contenders"].items():
+        cpu = {"client": each["client_cpu_seconds"], **each["server_cpu_seconds"]}
+        peak = each["ingest_rss_peak_bytes"]
+        table.add_row(
+            names[key],
+            " ".join(f"{speed:.0f}" for speed in each["mb_per_second"]),
+            f"{each['median_mb_per_second']:.0f}",
+            f"{ratios[key]:.2f}",
+            ", ".join(f"{name} {sum(values) / len(values):.2f}" for name, values in cpu.items()),
+            f"{peak / (1 << 20):.0f} MiB" if peak else "",
+        )
+    return table
+
+
+def _pipeline_table(result: dict[str, Any]) -> Table:
+    size = f"{result['source_seconds']:.0f} s, {result['source_bytes'] / 1e6:.1f} MB"
+    table = Table("what", "value", title=f"{size}, {len(result['renditions'])} tracks, load {result['load_average']}")
+    table.add_row("upload", f"{result['upload_seconds']:.2f} s")
+    table.add_row("playable after", f"{result['playable_seconds']:.2f} s")
+    table.add_row("ready after", f"{result['ready_seconds']:.2f} s")
+    table.add_row("plain ffmpeg", f"{result['plain_seconds']:.2f} s")
+    table.add_row("ready / plain", f"{result['ratio']:.2f}")
+    table.add_row("read by workers / source", f"{result['read_ratio']:.2f}")
+    table.add_row("frames, plain's", f"{result['frames']}, {result['plain_frames']}")
+    table.add_row("tasks, redeliveries", f"{result['tasks']}, {result['redeliveries']}")
+    return table
