@@ -18,7 +18,12 @@ import pytest
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2 import GetVideoRequest
 from reelmesh.ingest.v1.upload_pb2 import Upload
-from reelmesh.ingest.v1.upload_service_pb2 import GetUploadRequest, ListUploadsRequest
+from reelmesh.ingest.v1.upload_service_pb2 import (
+    CreateUploadRequest,
+    GetUploadRequest,
+    ListUploadsRequest,
+    WriteUploadRequest,
+)
 from reelmesh.media.v1.media_pb2 import SourceManifest
 from reelmesh.transcode.v1.job_pb2 import Job
 from reelmesh.transcode.v1.job_service_pb2 import GetJobRequest
@@ -58,6 +63,25 @@ def send(platform: Platform, file: Path, title: str = "") -> Upload:
     done = uploading.upload(platform, file, title, memory, lambda _: None)
     memory.forget()
     return done.upload
+
+
+def send_whole(platform: Platform, file: Path) -> Upload:
+    """Upload a file from a folder that may not be written to."""
+    created = platform.uploads.CreateUpload(
+        CreateUploadRequest(parent=platform.parent, upload=Upload(display_name=file.name)), timeout=CALL_SECONDS
+    ).upload
+    data = file.read_bytes()
+    starts = range(0, len(data), uploading.MESSAGE_BYTES)
+    messages = (
+        WriteUploadRequest(
+            name=created.name,
+            offset=start,
+            data=data[start : start + uploading.MESSAGE_BYTES],
+            finish=start + uploading.MESSAGE_BYTES >= len(data),
+        )
+        for start in starts
+    )
+    return platform.uploads.WriteUpload(messages).upload
 
 
 def job_named(platform: Platform, name: str) -> Job:

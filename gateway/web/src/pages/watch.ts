@@ -172,13 +172,16 @@ export class WatchPage extends View<State> {
       ${resumedAt > 0 ? this.#resumed(resumedAt) : nothing}
       ${job ? jobProgress(job) : nothing}
       ${video?.description ? html`<p class="description">${video.description}</p>` : nothing}
-      <p class="formats">
-        Format:
-        ${(["hls", "dash"] as const).map(
-          (format) =>
-            html`<a href="?format=${format}" aria-current=${format === this.#format ? "true" : nothing}>${format.toUpperCase()}</a> `,
-        )}
-      </p>`;
+      ${video ? this.#formats() : nothing}`;
+  }
+
+  #formats() {
+    return html`<nav class="formats" aria-label="Format">
+      ${(["hls", "dash"] as const).map(
+        (format) =>
+          html`<a href="?format=${format}" aria-current=${format === this.#format ? "true" : nothing}>${format.toUpperCase()}</a>`,
+      )}
+    </nav>`;
   }
 
   #resumed(at: number) {

@@ -11,10 +11,25 @@ export interface Quality {
   active: boolean;
 }
 
+const SETTINGS = {
+  manifest: {
+    // What grows is not live: it may be watched and sought up to its last segment. 0 would mean Shaka's own choice,
+    // three segments behind it.
+    defaultPresentationDelay: 0.001,
+    // Captions are tracks of their own: without this three segments are searched for others before the first frame.
+    hls: { disableClosedCaptionsDetection: true },
+  },
+  // A seek in the middle of a switch of renditions leaves an aborted init segment among those fetched ahead, and the
+  // player waits for ever: https://github.com/shaka-project/shaka-player/issues/10569
+  streaming: { segmentPrefetchLimit: 0 },
+};
+
 /** Shaka Player as the pages need it. */
 export class Engine {
   readonly #log: EventLog;
   readonly #player = new shaka.Player();
+  /** Second up to which the manifest listed segments when it was last read. */
+  #listed = 0;
   #onChange: () => void = () => {};
   #onFailure: (error: shaka.util.Error) => void = () => {};
 
@@ -29,6 +44,7 @@ export class Engine {
       throw new Error("this browser cannot play adaptive streams");
     }
     const engine = new Engine(log);
+    engine.#player.configure(SETTINGS);
     await engine.#player.attach(video);
     engine.#listen(video);
     return engine;
@@ -53,8 +69,8 @@ export class Engine {
   async load(uri: string, start: number): Promise<void> {
     this.#log.add("loading", { uri, start });
     await this.#player.load(uri, start);
-    this.#log.add("loaded", { live: this.#player.isLive() });
-    this.#onChange();
+    this.#log.add("loaded", { growing: this.#player.isDynamic() });
+    this.#noteListed();
   }
 
   /** Return the choices for the picture, best first; renditions of one height count once. */
@@ -82,7 +98,7 @@ export class Engine {
 
   /** Return the second up to which can be played now. */
   available(): number {
-    return this.#player.seekRange().end;
+    return this.#player.isDynamic() ? this.#listed : this.#player.seekRange().end;
   }
 
   /** Let go of the video element. */
@@ -110,5 +126,12 @@ export class Engine {
     this.#player.addEventListener("adaptation", changed);
     this.#player.addEventListener("variantchanged", changed);
     this.#player.addEventListener("trackschanged", () => this.#onChange());
+    this.#player.addEventListener("manifestupdated", () => this.#noteListed());
+  }
+
+  /** Between two readings of a manifest Shaka lets the seek range of DASH run on with the clock. */
+  #noteListed(): void {
+    this.#listed = this.#player.seekRange().end;
+    this.#onChange();
   }
 }

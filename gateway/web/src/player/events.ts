@@ -2,7 +2,7 @@
 export interface PlayerEvent {
   /** Milliseconds since the page was opened. */
   time: number;
-  /** loading, loaded, playing, paused, adaptation, error, ended, progress or job. */
+  /** What it was; README.md lists the types. */
   type: string;
   /** More about it; what it holds depends on the type. */
   detail: Record<string, unknown>;

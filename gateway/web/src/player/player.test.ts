@@ -56,12 +56,13 @@ describe("telling progress", () => {
     ]);
   });
 
-  it("is silent once it was ended", () => {
+  it("tells a last time when it is ended, and is silent then", () => {
+    video.currentTime = 4;
     stop();
     video.currentTime = 5;
     video.dispatchEvent(new Event("pause"));
     vi.advanceTimersByTime(60_000);
-    expect(told).toEqual([]);
+    expect(told).toEqual([[4, true]]);
   });
 });
 

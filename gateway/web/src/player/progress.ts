@@ -6,7 +6,8 @@ export type Tell = (position: number, last: boolean) => void;
 
 /**
  * Tell how far `video` is: every ten seconds while it plays, at each pause and at the end, and when the page is left.
- * Nothing is told twice. Returns the function that ends it.
+ * Nothing is told twice. Returns the function that ends it, which tells the position a last time: one who follows a link
+ * within the site leaves the video without leaving the page.
  */
 export function reportProgress(video: HTMLVideoElement, tell: Tell): () => void {
   let told = video.currentTime;
@@ -23,6 +24,7 @@ export function reportProgress(video: HTMLVideoElement, tell: Tell): () => void 
   video.addEventListener("ended", soon);
   window.addEventListener("pagehide", leaving);
   return () => {
+    leaving();
     clearInterval(timer);
     video.removeEventListener("pause", soon);
     video.removeEventListener("ended", soon);
