@@ -26,6 +26,9 @@ FILM_RATE = 25
 GROWING_SECONDS = 48
 SLICE_BYTES = 8 << 20
 """What the upload page sends at once."""
+SETTLED = 1
+"""Second of a film at which the first rendition has been left for a better one. Shaka Player 5.2 now and then fails where
+a seek in HLS meets such a switch (https://github.com/shaka-project/shaka-player/issues/10569)."""
 SLICE = re.compile(r":write\?")
 ARGUMENTS = [
     "--no-sandbox",  # tests run as root in containers
@@ -107,7 +110,7 @@ def test_a_film_plays_from_start_to_end(page: Page, film: str, format_: str) -> 
 @pytest.mark.parametrize("format_", ["hls", "dash"])
 def test_a_seek_plays_on_from_there(page: Page, film: str, format_: str) -> None:
     watching = WatchPage.open(page, film, format_)
-    watching.wait_playing(beyond=0)
+    watching.wait_playing(beyond=SETTLED)
     for position in (FILM_SECONDS * 3 / 4, FILM_SECONDS / 4):
         watching.seek(position)
         watching.wait_playing(beyond=position + 0.5)
@@ -128,6 +131,7 @@ def test_the_rendition_follows_the_network(page: Page, film: str, format_: str) 
     assert watching.wait_height("> 0") == 240
     network.unlimit()
     watching.wait_height("== 480")
+    watching.fast(2)
     network.limit(700_000)
     watching.wait_height("< 480")
     assert not watching.events("error")
@@ -219,7 +223,7 @@ def test_one_who_comes_back_goes_on_where_they_left(
     context: BrowserContext, page: Page, film: str, platform: Platform, leave: str
 ) -> None:
     watching = WatchPage.open(page, film, "hls")
-    watching.wait_playing(beyond=0)
+    watching.wait_playing(beyond=SETTLED)
     watching.seek(8)
     watching.wait_playing(beyond=9)
     left_at = watching.read("video.currentTime")

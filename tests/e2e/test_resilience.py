@@ -188,8 +188,9 @@ def encoding(stack: Stack, name: str) -> psutil.Process | None:
     return None
 
 
+@pytest.mark.timeout(600)  # ten restarts beside a job of minutes, on a busy machine
 def test_a_worker_dies_ten_times_over_one_job(stack: Stack, platform: Platform, reelmesh: Run, clip: Clip) -> None:
-    job = following.job_of(platform, send(platform, clip(90, 1920, 1080)).name)
+    job = following.job_of(platform, send(platform, clip(60, 1920, 1080)).name)
     kills: dict[str, list[datetime]] = {name: [] for name in WORKERS}
     struck: list[tuple[Span, datetime]] = []
 
@@ -217,22 +218,21 @@ def test_a_worker_dies_ten_times_over_one_job(stack: Stack, platform: Platform, 
     spans = spans_of(stack, job.name, kills)
     assert overlaps(spans) == []
     assert reelmesh("verify", done.video)["ok"]
-    waits = []
+    by_queue: list[float] = []
+    anew: list[float] = []
     for victim, when in struck:
-        later = [span.start for span in spans if span.task == victim.task and span.start > when]
+        later = [span for span in spans if span.task == victim.task and span.start > when]
         if later:
-            waits.append((min(later) - when).total_seconds())
-    assert len(waits) >= KILLS - 2
+            wait = (min(span.start for span in later) - when).total_seconds()
+            (by_queue if later[0].record == victim.record else anew).append(wait)
+    assert len(by_queue) + len(anew) >= KILLS - 2
     say(
         kills={name: len(times) for name, times in kills.items()},
         tasks=done.progress.tasks,
         redeliveries=done.progress.redeliveries,
-        taken_again_seconds={
-            "min": min(waits),
-            "median": round(statistics.median(waits), 3),
-            "max": max(waits),
-        },
-        all=[round(wait, 2) for wait in waits],
+        # The queue hands a record on; one that five workers died of is queued anew, behind the others.
+        taken_again_seconds=[min(by_queue), statistics.median(by_queue), max(by_queue)],
+        queued_anew_seconds=anew,
     )
 
 
