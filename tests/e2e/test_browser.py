@@ -27,8 +27,8 @@ GROWING_SECONDS = 48
 SLICE_BYTES = 8 << 20
 """What the upload page sends at once."""
 SETTLED = 1
-"""Second of a film at which the first rendition has been left for a better one. Shaka Player 5.2 now and then fails where
-a seek in HLS meets such a switch (https://github.com/shaka-project/shaka-player/issues/10569)."""
+"""Second of a film at which the first rendition has been left for a better one. Shaka Player 5.2 now and then fails
+where a seek in HLS meets such a switch (its issue 10569)."""
 SLICE = re.compile(r":write\?")
 ARGUMENTS = [
     "--no-sandbox",  # tests run as root in containers
