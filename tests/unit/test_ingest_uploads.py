@@ -13,7 +13,7 @@ from ingest_fakes import MemoryParts, World
 
 from reelmesh.ingest import errors
 from reelmesh.ingest.parts import MAX_PART_BYTES, MIB, PART_BYTES, Piece
-from reelmesh.ingest.uploads import NewUpload, State
+from reelmesh.ingest.uploads import NewUpload, State, Upload
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import VideoName
 
@@ -233,14 +233,19 @@ async def test_growing_puts_expiry_off() -> None:
     assert (await world.uploads.get(upload.name)).state is State.EXPIRED
 
 
-async def test_the_sweep_completes_what_a_crash_left_unannounced() -> None:
+async def test_the_sweep_completes_what_a_crash_left_unannounced(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     upload = await world.create()
-    await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
-    current = await world.uploads.get(upload.name)
-    await world.store.settle(current, State.FINISHING)
-    world.clock.time += timedelta(days=7)
-    await world.expiry.sweep()
+
+    async def crash(upload: Upload) -> Upload:
+        raise Unavailable("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "finish", crash)
+        with pytest.raises(Unavailable):
+            await world.uploads.write(upload.name, stream(Piece(0, b"abc", finish=True)))
+    assert (await world.uploads.get(upload.name)).state is State.FINISHING
+    await world.expiry.sweep()  # the next one, not the one of the day on which it would have expired
     assert world.store.events == [upload.name]
 
 
