@@ -156,7 +156,7 @@ def test_a_job_is_cancelled_and_gone_on_with(stack: Stack, platform: Platform, r
     assert reelmesh("jobs", job.name, "--cancel")["state"] == "STATE_CANCELLED"
     assert platform.jobs.CancelJob(CancelJobRequest(name=job.name)).job.state == Job.STATE_CANCELLED, "idempotent"
     assert reelmesh("jobs", job.name, "--retry")["state"] in {"STATE_INSPECTING", "STATE_ENCODING"}
-    job = ended(platform, job_named(platform, job.name))
+    job = ended(platform, job)
     assert job.state == Job.STATE_READY
     check_whole(stack, platform, job)
     problem = refused(lambda: platform.jobs.CancelJob(CancelJobRequest(name=job.name)))

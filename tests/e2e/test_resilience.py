@@ -212,7 +212,7 @@ def test_a_worker_dies_ten_times_over_one_job(stack: Stack, platform: Platform, 
 
     for number in range(KILLS):
         eventually(strike, f"a worker encodes, for kill {number + 1}", 90)
-    done = ended(platform, job_named(platform, job.name))
+    done = ended(platform, job)
     assert done.state == Job.STATE_READY, done.failure
     assert done.progress.redeliveries >= KILLS - 2, "a task may be done before the kill is counted"
     spans = spans_of(stack, job.name, kills)
@@ -250,7 +250,7 @@ def test_the_control_dies_in_the_middle_of_a_job(stack: Stack, platform: Platfor
     )
     assert went_on
     progressed = time.monotonic() - began
-    done = ended(platform, job_named(platform, job.name))
+    done = ended(platform, job)
     assert done.state == Job.STATE_READY, done.failure
     assert reelmesh("verify", done.video)["ok"]
     say(control_healthy_after=healthy, results_after=progressed)
@@ -273,7 +273,7 @@ def test_a_server_is_away_during_a_job(
     stack.start_process(server)
     back = time.monotonic()
 
-    done = ended(platform, job_named(platform, job.name))
+    done = ended(platform, job)
     assert done.state == Job.STATE_READY, done.failure
     made = answer_of(meanwhile)
     other = ended(platform, following.job_of(platform, accepted.name))
