@@ -29,6 +29,9 @@ from reelmesh.stores.events import Record, connection, record_of
 COMMIT_SECONDS = 5.0
 """What an acknowledgement may take; the worker takes no other task, and does not stop, before."""
 
+WORKERS = "workers"
+"""The share group of all workers; the control sets its lock, each worker joins it."""
+
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 

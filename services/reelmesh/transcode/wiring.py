@@ -9,7 +9,7 @@ from reelmesh.mesh.server import Service, Target
 from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import MEDIA_EVENTS, RESULTS, TASKS, Subscription, ensure_topics
 from reelmesh.stores.migrations import migrate
-from reelmesh.stores.queue import ensure_group
+from reelmesh.stores.queue import WORKERS, ensure_group
 from reelmesh.transcode.cleanup import Cleanup
 from reelmesh.transcode.consumers import MediaEvents, Results
 from reelmesh.transcode.control import Control, Limits
@@ -25,8 +25,6 @@ from reelmesh.transcode.v1.task_service_pb2_grpc import add_TaskServiceServicer_
 from reelmesh.transcode.watchers import Watchers
 
 GROUP = "transcode"
-WORKERS = "workers"
-"""The share group of all workers."""
 LOCK_MARGIN = 30.0
 """Seconds that the queue's lock outlasts the longest task: no two workers ever hold one."""
 

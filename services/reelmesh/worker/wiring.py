@@ -13,7 +13,7 @@ from reelmesh.mesh.config import Config
 from reelmesh.mesh.server import Target
 from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import TASKS
-from reelmesh.stores.queue import WorkQueue
+from reelmesh.stores.queue import WORKERS, WorkQueue
 from reelmesh.worker.agent import Agent
 from reelmesh.worker.desk import ControlDesk
 from reelmesh.worker.encode import Encoder, EncodeSettings
@@ -21,9 +21,6 @@ from reelmesh.worker.inspect import Inspector
 from reelmesh.worker.sandbox import Limits, Sandbox
 from reelmesh.worker.source import HeadCache
 from reelmesh.worker.task import TaskRunner
-
-GROUP = "workers"
-"""The share group of all workers; the control sets its lock."""
 
 
 async def build(config: Config, stores: Stores) -> Target:
@@ -42,6 +39,6 @@ async def build(config: Config, stores: Stores) -> Target:
     )
     runner.clean()
     name = f"{socket.gethostname()}/{stores.process}"
-    queue = WorkQueue(config.kafka, TASKS, GROUP)
+    queue = WorkQueue(config.kafka, TASKS, WORKERS)
     agent = Agent(name, queue, ControlDesk(stores.channel("transcode")), runner, stores.publisher())
     return Target(name="worker", background=[agent])

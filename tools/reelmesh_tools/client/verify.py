@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import subprocess
@@ -224,9 +223,3 @@ def _faults(report: Report) -> list[str]:
         if abs(report.av_end_difference) > MAX_AV_DIFFERENCE:
             faults.append(f"sound ends {report.av_end_difference:.3f} s after the picture")
     return faults
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
