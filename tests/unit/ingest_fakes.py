@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from reelmesh.ingest import errors
 from reelmesh.ingest.expiry import Expiry
+from reelmesh.ingest.model import NewUpload, State, Upload
 from reelmesh.ingest.parts import Part
-from reelmesh.ingest.uploads import NewUpload, State, Upload, Uploads
+from reelmesh.ingest.uploads import Uploads
 from reelmesh.mesh.clock import TimeOrderedIds
 from reelmesh.mesh.names import UploadName
 
@@ -48,12 +49,13 @@ class MemoryStore:
         self.uploads[upload.name] = replace(self.uploads[upload.name], writer=writer)
         return self.uploads[upload.name]
 
-    async def append(self, upload: Upload, part: Part, crc32c: int, expire_time: datetime) -> Upload:
+    async def append(self, upload: Upload, parts: Sequence[Part], crc32c: int, expire_time: datetime) -> Upload:
         now = self.uploads[upload.name]
-        if now.writer != upload.writer or now.persisted_size != part.offset or now.state is not State.ACTIVE:
+        if now.writer != upload.writer or now.persisted_size != parts[0].offset or now.state is not State.ACTIVE:
             raise errors.WriterReplaced("replaced")
-        self.recorded.setdefault(upload.name, []).append(part)
-        grown = replace(now, persisted_size=part.offset + part.size, persisted_crc32c=crc32c, expire_time=expire_time)
+        self.recorded.setdefault(upload.name, []).extend(parts)
+        size = parts[-1].offset + parts[-1].size
+        grown = replace(now, persisted_size=size, persisted_crc32c=crc32c, expire_time=expire_time)
         self.uploads[upload.name] = grown
         return grown
 

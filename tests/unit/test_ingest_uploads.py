@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import google_crc32c
 import pytest
-from ingest_fakes import MemoryParts, World
+from ingest_fakes import MemoryParts, MemoryStore, World
 
 from reelmesh.ingest import errors
-from reelmesh.ingest.parts import MAX_PART_BYTES, MIB, PART_BYTES, Piece
-from reelmesh.ingest.uploads import NewUpload, State, Upload
+from reelmesh.ingest.model import NewUpload, State, Upload
+from reelmesh.ingest.parts import MAX_PART_BYTES, MIB, PART_BYTES, Part, Piece
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import VideoName
 
@@ -46,6 +46,39 @@ async def test_parts_have_8_to_16_mib_and_hold_every_byte() -> None:
     assert all(PART_BYTES <= size <= MAX_PART_BYTES for size in sizes[:-1])
     assert done.persisted_crc32c == google_crc32c.value(DATA)
     assert world.store.events == [upload.name]
+
+
+async def test_parts_are_recorded_in_order_and_those_that_are_stored_meanwhile_together() -> None:
+    class LaterFirst(MemoryParts):
+        """Stores the first part only once the second is there."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.second = asyncio.Event()
+
+        async def put(self, key: str, data: Sequence[bytes]) -> None:
+            if "0000000000000000-" in key:
+                await self.second.wait()
+            await super().put(key, data)
+            self.second.set()
+
+    class Counting(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.appended: list[list[int]] = []
+
+        async def append(self, upload: Upload, parts: Sequence[Part], crc32c: int, expire_time: datetime) -> Upload:
+            self.appended.append([part.offset for part in parts])
+            return await super().append(upload, parts, crc32c, expire_time)
+
+    store = Counting()
+    world = World(store, LaterFirst())
+    upload = await world.create(len(DATA))
+    done = await world.uploads.write(upload.name, pieces_of(DATA))
+    assert done.persisted_size == len(DATA)
+    assert world.bytes_of(upload) == DATA
+    assert store.appended[0][:2] == [0, PART_BYTES], "one transaction for both"
+    assert [offset for parts in store.appended for offset in parts] == [0, PART_BYTES, 2 * PART_BYTES]
 
 
 async def test_bytes_before_a_broken_connection_are_kept_to_the_byte() -> None:

@@ -7,7 +7,8 @@ import logging
 from datetime import datetime, timedelta
 
 from reelmesh.ingest.errors import UploadUnknown
-from reelmesh.ingest.uploads import State, Uploads, UploadStore
+from reelmesh.ingest.model import State
+from reelmesh.ingest.uploads import Uploads, UploadStore
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import UploadName

@@ -9,8 +9,9 @@ import google_crc32c
 import grpc
 
 from reelmesh.ingest.errors import ChecksumMismatch, SliceTooLarge
+from reelmesh.ingest.model import NewUpload, State, Upload, shown
 from reelmesh.ingest.parts import MAX_PART_BYTES, MIB, Piece
-from reelmesh.ingest.uploads import NewUpload, State, Upload, Uploads, shown
+from reelmesh.ingest.uploads import Uploads
 from reelmesh.ingest.v1 import upload_pb2
 from reelmesh.ingest.v1 import upload_service_pb2 as pb
 from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceServicer

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from reelmesh.events.v1.media_event_pb2 import MediaEvent, UploadCompleted
 from reelmesh.ingest import errors
+from reelmesh.ingest.model import State, Upload
 from reelmesh.ingest.parts import Part
-from reelmesh.ingest.uploads import State, Upload
 from reelmesh.media.v1.media_pb2 import SourceManifest, SourcePart
 from reelmesh.mesh.clock import Clock, derived_id
 from reelmesh.mesh.errors import Unavailable
@@ -120,12 +120,12 @@ class CassandraUploadStore:
         # Read after the take-over: what an older writer stored until then counts.
         return await self.load(upload.name)
 
-    async def append(self, upload: Upload, part: Part, crc32c: int, expire_time: datetime) -> Upload:
-        """Record a durable part at the end. Raises WriterReplaced when another writer has taken over."""
+    async def append(self, upload: Upload, parts: Sequence[Part], crc32c: int, expire_time: datetime) -> Upload:
+        """Record durable parts at the end. Raises WriterReplaced when another writer has taken over."""
         name = upload.name
         grown = replace(
             upload,
-            persisted_size=part.offset + part.size,
+            persisted_size=parts[-1].offset + parts[-1].size,
             persisted_crc32c=crc32c,
             expire_time=expire_time,
         )
@@ -141,13 +141,17 @@ class CassandraUploadStore:
                         name.organization,
                         name.id,
                         upload.writer,
-                        part.offset,
+                        parts[0].offset,
                     ),
                 ),
-                Statement(
-                    f"INSERT INTO {_KS}.uploads (organization, upload, part_offset, part_size, part_key, part_crc32c) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (name.organization, name.id, part.offset, part.size, part.key, part.crc32c),
+                *(
+                    Statement(
+                        f"INSERT INTO {_KS}.uploads "
+                        "(organization, upload, part_offset, part_size, part_key, part_crc32c) "
+                        "VALUES (?, ?, ?, ?, ?, ?)",
+                        (name.organization, name.id, part.offset, part.size, part.key, part.crc32c),
+                    )
+                    for part in parts
                 ),
             )
         except Unavailable:

@@ -4,76 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Protocol
 
 from reelmesh.ingest import errors
-from reelmesh.ingest.parts import Part, PartBuffer, PartSink, Piece, check
+from reelmesh.ingest.appender import Appender, Ledger
+from reelmesh.ingest.model import NewUpload, State, Upload
+from reelmesh.ingest.parts import Part, PartSink, Piece, check
 from reelmesh.mesh.clock import Clock, IdSource, derived_id
 from reelmesh.mesh.names import UploadName, VideoName
 
 
-class State(Enum):
-    """Where an upload stands."""
-
-    ACTIVE = "ACTIVE"
-    FINISHING = "FINISHING"
-    """All bytes are checked, and the event that says so is about to be written; clients see it as ACTIVE."""
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    EXPIRED = "EXPIRED"
-
-
-@dataclass(frozen=True, slots=True)
-class NewUpload:
-    """What a client asks for."""
-
-    display_name: str
-    title: str
-    total_size: int | None
-    """Bytes; None when the client does not know."""
-    crc32c: int | None
-    """CRC-32C of the whole file; None when the client does not know."""
-    video: VideoName | None
-    """The video it becomes the source of; None makes one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """An upload as it stands."""
-
-    name: UploadName
-    display_name: str
-    title: str
-    total_size: int | None
-    declared_crc32c: int | None
-    video: VideoName
-    create_time: datetime
-    expire_time: datetime
-    state: State = State.ACTIVE
-    persisted_size: int = 0
-    """Bytes that are durable, from the start without a gap."""
-    persisted_crc32c: int = 0
-    """CRC-32C of the durable bytes."""
-    writer: str = ""
-    """Who may append."""
-    failure_reason: str = ""
-
-    @property
-    def folder(self) -> str:
-        """Prefix of its objects in the raw store."""
-        return f"{self.name.organization}/{self.name.id}"
-
-    @property
-    def source(self) -> str:
-        """Key of its SourceManifest."""
-        return f"{self.folder}/source.binpb"
-
-
-class UploadStore(Protocol):
+class UploadStore(Ledger, Protocol):
     """What uploads need of a database; store.py is the one on Cassandra."""
 
     async def claim(self, organization: str, request_id: str, upload_id: str) -> str:
@@ -90,9 +32,6 @@ class UploadStore(Protocol):
 
     async def take_over(self, upload: Upload, writer: str) -> Upload:
         """Make `writer` the only one that may append. Raises the error that its state calls for."""
-
-    async def append(self, upload: Upload, part: Part, crc32c: int, expire_time: datetime) -> Upload:
-        """Record a durable part at the end. Raises WriterReplaced when another writer has taken over."""
 
     async def settle(self, upload: Upload, state: State, failure_reason: str = "") -> Upload:
         """Move from ACTIVE to `state` unless it grew or was settled meanwhile; return it as it stands."""
@@ -195,7 +134,7 @@ class Uploads:
             return upload
         self._refuse_ended(upload)
         upload = await self._store.take_over(upload, self._ids.new())
-        appender = _Appender(upload, self._store, self._parts, self._clock, self._idle)
+        appender = Appender(upload, self._store, self._parts, self._clock, self._idle)
         finish = False
         try:
             async for piece in pieces:
@@ -249,7 +188,7 @@ class Uploads:
         if upload.state is State.FAILED:
             raise errors.UploadFailed("the upload failed; start anew", failure_reason=upload.failure_reason)
 
-    async def _fresh(self, piece: Piece, appender: _Appender) -> bytes:
+    async def _fresh(self, piece: Piece, appender: Appender) -> bytes:
         """Return what of `piece` is not there yet. Raises OffsetMismatch, SizeExceeded, UploadTooLarge."""
         fresh = piece.data[max(appender.end - piece.offset, 0) :]
         total = appender.upload.total_size
@@ -263,65 +202,3 @@ class Uploads:
         if total is None:
             raise errors.UploadTooLarge(f"at most {limit} bytes are accepted", max_bytes=limit)
         raise errors.SizeExceeded(f"more than the {total} bytes that were declared", persisted_size=size)
-
-
-class _Appender:
-    """Stores parts in order, one on its way while the next is received."""
-
-    def __init__(self, upload: Upload, store: UploadStore, parts: PartSink, clock: Clock, idle: timedelta) -> None:
-        self.upload = upload
-        self._store = store
-        self._parts = parts
-        self._clock = clock
-        self._idle = idle
-        self._buffer = PartBuffer(upload.persisted_size, upload.persisted_crc32c)
-        self._storing: asyncio.Task[None] | None = None
-        self._failed = False
-
-    @property
-    def end(self) -> int:
-        """Position after the last byte taken."""
-        return self._buffer.end
-
-    async def add(self, data: bytes) -> None:
-        self._buffer.add(data)
-        if self._buffer.full:
-            await self._next()
-
-    async def flush(self) -> None:
-        """Make everything taken durable."""
-        if self._failed:
-            return  # what could not be stored leaves a gap before the rest
-        if self._buffer.size:
-            await self._next()
-        await self._settled()
-
-    async def _next(self) -> None:
-        await self._settled()
-        start, file_crc32c = self._buffer.start, self._buffer.file_crc32c
-        pieces, size, crc32c = self._buffer.take()
-        # The writer is part of the key, so a writer that was replaced cannot overwrite its successor's part.
-        key = f"{self.upload.folder}/{start:016d}-{self.upload.writer}"
-        self._storing = asyncio.create_task(self._store_part(Part(key, start, size, crc32c), pieces, file_crc32c))
-
-    async def _settled(self) -> None:
-        if self._storing is not None:
-            storing, self._storing = self._storing, None
-            try:
-                await asyncio.shield(storing)
-            except asyncio.CancelledError:
-                self._storing = storing  # the caller left; the part goes on and is waited for by flush
-                raise
-            except Exception:
-                self._failed = True
-                raise
-
-    async def _store_part(self, part: Part, pieces: Sequence[bytes], file_crc32c: int) -> None:
-        await self._parts.put(part.key, pieces)
-        expire_time = self._clock.now() + self._idle
-        self.upload = await self._store.append(self.upload, part, file_crc32c, expire_time)
-
-
-def shown(upload: Upload) -> Upload:
-    """Return `upload` as clients see it: FINISHING is a matter of ours."""
-    return replace(upload, state=State.ACTIVE) if upload.state is State.FINISHING else upload
