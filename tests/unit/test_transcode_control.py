@@ -12,8 +12,9 @@ import pytest
 from reelmesh.media.v1.media_pb2 import Segment, Track
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import JobName, UploadName, VideoName
+from reelmesh.transcode import job as jobs
 from reelmesh.transcode.control import Control, Limits
-from reelmesh.transcode.errors import JobUnknown, SourceUnknown, TaskObsolete
+from reelmesh.transcode.errors import JobUnknown, SourceUnknown
 from reelmesh.transcode.index import from_the_start
 from reelmesh.transcode.job import Job, State
 from reelmesh.transcode.plan import Plan, PlanError, PlannedTask
@@ -149,18 +150,18 @@ class World:
         await self.control.result(self.answer(job, "inspect", inspection=INSPECTION))
         return await self.control.get(job.name)
 
-    def answer(self, job: Job, task: str, **outcome: object) -> TaskResult:
-        return TaskResult(job=str(job.name), task=task, attempt=1, worker="w", **outcome)  # type: ignore[arg-type]
+    def answer(self, job: Job, task: str, attempt: int = 1, **outcome: object) -> TaskResult:
+        return TaskResult(job=str(job.name), task=task, attempt=attempt, worker="w", **outcome)  # type: ignore[arg-type]
 
-    def chunk(self, job: Job, number: int, frames: int = 25) -> TaskResult:
+    def chunk(self, job: Job, number: int, frames: int = 25, *, attempt: int = 1) -> TaskResult:
         segment = Segment(number=number, start=number * 100, duration=100, samples=frames)
         gain = EncodedTrack(track="v720", codec="avc1", init_sha256=b"v", segments=[segment])
-        return self.answer(job, f"video-{number}", encoded=Encoded(tracks=[gain], final=True))
+        return self.answer(job, f"video-{number}", attempt, encoded=Encoded(tracks=[gain], final=True))
 
-    def sound(self, job: Job, *, final: bool = True) -> TaskResult:
-        segment = Segment(number=0, start=0, duration=200, samples=90)
-        gain = EncodedTrack(track="a0", codec="mp4a", init_sha256=b"a", segments=[segment])
-        return self.answer(job, "audio-0", encoded=Encoded(tracks=[gain], final=final))
+    def sound(self, job: Job, *pieces: int, attempt: int = 1, final: bool = True) -> TaskResult:
+        segments = [Segment(number=n, start=n * 100, duration=100, samples=45) for n in pieces or (0, 1)]
+        gain = EncodedTrack(track="a0", codec="mp4a", init_sha256=b"a", segments=segments)
+        return self.answer(job, "audio-0", attempt, encoded=Encoded(tracks=[gain], final=final))
 
 
 INSPECTION = Inspection(video=[task_pb2.VideoStream(frames=50)])
@@ -254,13 +255,19 @@ async def test_a_failure_of_an_older_attempt_is_ignored() -> None:
     assert [t.attempt for t in world.outlet.queued if t.id == "video-0"] == [1, 2]
 
 
-async def test_an_older_attempts_success_counts() -> None:
+async def test_an_older_attempt_that_was_not_heard_from_its_start_does_not_count() -> None:
     world = World()
     job = await world.planned()
-    await world.control.result(world.answer(job, "video-0", failure=Failure(reason="X", retryable=True)))
-    await world.control.result(world.chunk(job, 0))
-    with pytest.raises(TaskObsolete):
-        await world.control.start_task(job.name, "video-0", 2, "w", "0/9")
+    for number in (0, 1):
+        await world.control.result(world.chunk(job, number))
+    await world.control.cancel(job.name)
+    await world.control.result(world.sound(job, 0, final=False))
+    await world.control.retry(job.name)
+    await world.control.result(world.sound(job, 1))
+    assert (await world.control.get(job.name)).state is State.ENCODING
+    await world.control.start_task(job.name, "audio-0", 2, "w", "0/9")
+    await world.control.result(world.sound(job, attempt=2))
+    assert (await world.control.get(job.name)).state is State.READY
 
 
 async def test_cancel_then_retry_goes_on_where_it_was() -> None:
@@ -272,9 +279,16 @@ async def test_cancel_then_retry_goes_on_where_it_was() -> None:
     world.outlet.queued.clear()
     await world.control.retry(job.name)
     assert [(task.id, task.attempt) for task in world.outlet.queued] == [("audio-0", 2), ("video-1", 2)]
-    for result in (world.sound(job), world.chunk(job, 1)):
+    for result in (world.sound(job, attempt=2), world.chunk(job, 1, attempt=2)):
         await world.control.result(result)
     assert (await world.control.get(job.name)).state is State.READY
+
+
+async def test_a_late_failure_does_not_undo_an_end() -> None:
+    world = World()
+    job = await world.planned()
+    late = replace(await world.control.get(job.name), state=State.READY)
+    assert jobs.failed(late, "video-0", "X", "x", world.clock.now()) is late
 
 
 async def test_a_watcher_sees_each_change_and_the_end() -> None:

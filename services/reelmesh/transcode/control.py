@@ -188,8 +188,7 @@ class Control:
         except JobUnknown:
             log.warning("%s answered for a job that does not exist: %s", result.worker, result.job)
             return
-        task = job.tasks.get(result.task)
-        if job.ended or task is None or task.state is jobs.TaskState.DONE:
+        if not jobs.awaited(job, result.task, result.attempt):
             await self.settle(job)
             return
         match result.WhichOneof("outcome"):
@@ -197,16 +196,10 @@ class Control:
                 await self._inspected(job, result)
             case "encoded":
                 await self._encoded(job, result)
-            case "failure" if result.attempt == task.attempt:
-                log.warning("%s %s failed: %s", name, result.task, result.failure.message)
-                await self._change(
-                    name,
-                    lambda j: jobs.task_failed(
-                        j, result.task, result.failure, self._limits.failures, self._clock.now()
-                    ),
-                )
+            case "failure":
+                await self._failed(job, result)
             case _:
-                await self.settle(job)
+                log.warning("%s %s: %s answered nothing", name, result.task, result.worker)
 
     async def look(self, name: JobName) -> None:
         """Look for what is overdue in a job, and for what a crash left unsaid."""
@@ -269,7 +262,11 @@ class Control:
         await self._store.put_works(job.name, works)
         await self._change(
             job.name,
-            lambda j: j if j.tracks or j.ended else jobs.planned(j, plan, inspected, tasks, result.bytes_read),
+            lambda j: (
+                jobs.planned(j, plan, inspected, tasks, result.bytes_read)
+                if jobs.awaited(j, result.task, result.attempt)
+                else j
+            ),
         )
 
     async def _encoded(self, job: Job, result: task_pb2.TaskResult) -> None:
@@ -278,8 +275,7 @@ class Control:
             await self._store.add_segments(job.name, gain.track, gain.segments)
 
         def changed(current: Job) -> Job:
-            task = current.tasks[result.task]
-            if current.ended or task.state is jobs.TaskState.DONE:
+            if not jobs.awaited(current, result.task, result.attempt):
                 return current
             return jobs.encoded(current, result.task, result.encoded, result.bytes_read, self._clock.now())
 
@@ -297,6 +293,16 @@ class Control:
             )
         else:
             await self.settle(job)
+
+    async def _failed(self, job: Job, result: task_pb2.TaskResult) -> None:
+        log.warning("%s %s failed: %s", job.name, result.task, result.failure.message)
+
+        def changed(current: Job) -> Job:
+            if not jobs.awaited(current, result.task, result.attempt):
+                return current
+            return jobs.task_failed(current, result.task, result.failure, self._limits.failures, self._clock.now())
+
+        await self._change(job.name, changed)
 
     async def _message(self, job: Job, task: jobs.Task) -> task_pb2.Task:
         message = task_pb2.Task.FromString(await self._store.work(job.name, task.id))

@@ -178,6 +178,16 @@ def worn_out(job: Job, task_id: str, attempt: int, now: datetime) -> Job:
     return _again(job, task, now)
 
 
+def awaited(job: Job, task_id: str, attempt: int) -> bool:
+    """True when that attempt's answer counts.
+
+    One of an earlier attempt does not: a sound task answers in pieces, and those that came while the job had ended,
+    before it was gone on with, are in no index.
+    """
+    task = job.tasks.get(task_id)
+    return not job.ended and task is not None and task.state is not TaskState.DONE and task.attempt == attempt
+
+
 def queued(job: Job, task_id: str, now: datetime) -> Job:
     """A task was published to the queue."""
     task = job.tasks[task_id]
@@ -247,7 +257,9 @@ def ready(job: Job, now: datetime) -> Job:
 
 
 def failed(job: Job, task_id: str, reason: str, message: str, now: datetime) -> Job:
-    """The job ends without a result."""
+    """The job ends without a result, unless it has ended already."""
+    if job.ended:
+        return job
     return replace(
         job,
         state=State.FAILED,
