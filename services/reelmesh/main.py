@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -133,5 +134,28 @@ def main() -> None:
         runner.run(serve(config, arguments.targets, process))
 
 
+def _leave() -> None:
+    """Run, and end the process whatever its threads wait for.
+
+    A client library may still call for a server that is away, and the interpreter would wait for it. All that is to be
+    kept was closed before.
+    """
+    status = 1
+    try:
+        main()
+        status = 0
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            sys.stderr.write(f"{error.code}\n")
+        else:
+            status = error.code or 0
+    except BaseException:
+        log.critical("the process ends", exc_info=True)
+    finally:
+        telemetry.stop()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    main()
+    _leave()

@@ -299,7 +299,6 @@ def test_what_was_acknowledged_outlives_kafka_and_ingest(stack: Stack, platform:
     assert ended(platform, job).state == Job.STATE_READY
 
 
-@pytest.mark.outage
 @pytest.mark.parametrize("server", ["kafka", "cassandra"])
 def test_the_services_stop_at_once_whatever_is_missing(
     stack: Stack, platform: Platform, clip: Clip, server: str

@@ -29,6 +29,14 @@ def start(process: str, environment: str) -> None:
     trace.set_tracer_provider(provider)
 
 
+def stop() -> None:
+    """Send the spans that wait, and write out the logs. Called once, when a process leaves."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.shutdown()
+    logging.shutdown()
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line, with the trace that the line belongs to."""
 

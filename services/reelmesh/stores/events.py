@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,9 @@ RESULTS = "reelmesh.transcode.results"
 
 FLUSH_SECONDS = 2.0
 """What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""
+CLOSE_SECONDS = 2.0
+"""What a consumer gets to commit and say goodbye. Without its coordinator the client library would try for ten seconds
+and more; what it could not commit is delivered again."""
 FAULTS = 10
 """A record that our own code fails on this many times is a dead letter."""
 
@@ -218,7 +222,9 @@ class Subscription:
 
         Raises KafkaException when the consumer is beyond repair, as when another process has taken its name.
         """
-        consumer = AIOConsumer(self._settings, max_workers=1)
+        # A thread of ours, since the library waits for its own however long a close may take.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-consumer")
+        consumer = AIOConsumer(self._settings, executor=thread)
         try:
             await consumer.subscribe(self._topics)
             while True:
@@ -234,7 +240,8 @@ class Subscription:
                 await self._deliver(record_of(message))
                 await self._store_offset(consumer, message)
         finally:
-            await asyncio.shield(consumer.close())
+            await asyncio.shield(close_within(CLOSE_SECONDS, consumer.close()))
+            thread.shutdown(wait=False)
 
     @staticmethod
     async def _store_offset(consumer: AIOConsumer, message: Message) -> None:
@@ -272,6 +279,14 @@ class Subscription:
         why = {"reason": reason, "message": message, "position": record.position}
         letter = Record(dead_letters(record.topic), record.key, record.value, {**record.headers, **why})
         await retry_forever(lambda: self._publisher.publish(letter))
+
+
+async def close_within(seconds: float, closing: Awaitable[Any]) -> None:
+    """Wait for a client to close; leave its thread to the end of the process when the brokers do not answer."""
+    try:
+        await asyncio.wait_for(closing, seconds)
+    except TimeoutError:
+        log.warning("kafka: left without a goodbye, the brokers do not answer")
 
 
 async def retry_forever(action: Callable[[], Awaitable[None]]) -> None:

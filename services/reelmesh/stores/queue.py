@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanKind
 
 from reelmesh.mesh.config import KafkaConfig
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.stores.events import Record, connection, record_of
+from reelmesh.stores.events import CLOSE_SECONDS, Record, close_within, connection, record_of
 
 COMMIT_SECONDS = 5.0
 """What an acknowledgement may take; the worker takes no other task, and does not stop, before."""
@@ -76,24 +76,26 @@ class WorkQueue:
         raises. The consumer lives in a thread of its own: the client library blocks.
         """
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, thread_name_prefix="work-queue") as thread:
-            consumer = await loop.run_in_executor(thread, ShareConsumer, self._settings)
-            try:
-                await loop.run_in_executor(thread, consumer.subscribe, [self._topic])
-                while True:
-                    for message in await loop.run_in_executor(thread, consumer.poll, 1.0):
-                        fault = message.error()
-                        if fault is not None:
-                            if fault.fatal():
-                                raise KafkaException(fault)
-                            log.warning("kafka: %s", fault)
-                            continue
-                        accepted = await self._handle(handler, record_of(message))
-                        answer = AcknowledgeType.ACCEPT if accepted else AcknowledgeType.RELEASE
-                        await loop.run_in_executor(thread, consumer.acknowledge, message, answer)
-                        await loop.run_in_executor(thread, self._commit, consumer)
-            finally:
-                await asyncio.shield(loop.run_in_executor(thread, consumer.close))
+        thread = ThreadPoolExecutor(1, thread_name_prefix="work-queue")
+        consumer = await loop.run_in_executor(thread, ShareConsumer, self._settings)
+        try:
+            await loop.run_in_executor(thread, consumer.subscribe, [self._topic])
+            while True:
+                for message in await loop.run_in_executor(thread, consumer.poll, 1.0):
+                    fault = message.error()
+                    if fault is not None:
+                        if fault.fatal():
+                            raise KafkaException(fault)
+                        log.warning("kafka: %s", fault)
+                        continue
+                    accepted = await self._handle(handler, record_of(message))
+                    answer = AcknowledgeType.ACCEPT if accepted else AcknowledgeType.RELEASE
+                    await loop.run_in_executor(thread, consumer.acknowledge, message, answer)
+                    await loop.run_in_executor(thread, self._commit, consumer)
+        finally:
+            closing = loop.run_in_executor(thread, consumer.close)
+            thread.shutdown(wait=False)
+            await asyncio.shield(close_within(COMMIT_SECONDS + CLOSE_SECONDS, closing))
 
     @staticmethod
     async def _handle(handler: Callable[[Record], Awaitable[None]], record: Record) -> bool:
