@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reelmesh_gateway.settings import SettingError
+from reelmesh.mesh.settings import SettingError
 from reelmesh_gateway.validate import InvalidConfigurationError, validate
 from reelmesh_gateway.write import write
 

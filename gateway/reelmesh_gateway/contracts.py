@@ -19,8 +19,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import error_details_pb2
 
 from reelmesh.annotations.v1 import annotations_pb2
+from reelmesh.mesh.settings import SettingError
 from reelmesh_gateway.mesh import Mesh
-from reelmesh_gateway.settings import SettingError
 
 _VARIABLE = re.compile(r"\{([^}=]+)(?:=([^}]+))?\}")
 

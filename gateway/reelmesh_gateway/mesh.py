@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from reelmesh_gateway.settings import SettingError, Size, read, setting
+from reelmesh.mesh.settings import SettingError, Size, read, setting
 
 GATEWAY = "gateway"
 """Name that the gateway calls by: the last element of its SPIFFE id."""

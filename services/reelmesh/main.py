@@ -17,10 +17,11 @@ import uvloop
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from reelmesh.mesh import telemetry
-from reelmesh.mesh.config import Config, ConfigError, load
+from reelmesh.mesh.config import Config, load
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.identity import Identity
 from reelmesh.mesh.server import Background, Server, Target
+from reelmesh.mesh.settings import SettingError
 from reelmesh.stores.bundle import Connections, Stores
 from reelmesh_gateway.mesh import load as load_topology
 from reelmesh_gateway.service_config import service_config
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(config: Config, names: Sequence[str], process: str) -> None:
-    """Serve the named targets until SIGTERM or SIGINT, whatever it is at then. Raises ConfigError."""
+    """Serve the named targets until SIGTERM or SIGINT, whatever it is at then. Raises SettingError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -97,7 +98,7 @@ async def _start(
         background.extend(target.background)
         if target.services:
             if name not in config.services:
-                raise ConfigError(f"services.{name}: has no address")
+                raise SettingError(f"services.{name}: has no address")
             servers.append(Server(target, identity, config.services[name][0]))
     return servers, background
 
@@ -126,7 +127,7 @@ def main() -> None:
         parser.error(f"no such target: {', '.join(unknown)}; known are {', '.join(TARGETS)}")
     try:
         config = load(arguments.config)
-    except ConfigError as error:
+    except SettingError as error:
         sys.exit(f"reelmesh: {error}")
     process = arguments.process or "-".join(arguments.targets)
     telemetry.start(process, config.environment)

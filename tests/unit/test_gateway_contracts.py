@@ -9,10 +9,10 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from reelmesh.ingest.v1 import upload_service_pb2 as _upload_service  # noqa: F401, fills the default pool
+from reelmesh.mesh.settings import SettingError
 from reelmesh_gateway.contracts import Contracts, HttpRule, check, with_error_details
 from reelmesh_gateway.mesh import load
 from reelmesh_gateway.service_config import service_config
-from reelmesh_gateway.settings import SettingError
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTORS = ROOT / "envoy" / "reelmesh.binpb"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from reelmesh.mesh.settings import SettingError
 from reelmesh_gateway.mesh import Mesh, load
-from reelmesh_gateway.settings import SettingError
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,6 +13,7 @@ from reelmesh.mesh import config, errors
 from reelmesh.mesh.annotations import access_of, loggable
 from reelmesh.mesh.clock import SystemClock, TimeOrderedIds, derived_id
 from reelmesh.mesh.names import UploadName, VideoName, decode_page_token, encode_page_token
+from reelmesh.mesh.settings import SettingError
 
 MINIMAL = """
 objects: {raw: "file:///r", media: "file:///m"}
@@ -45,12 +46,12 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, extra: str, where: str) -> None:
-    with pytest.raises(config.ConfigError, match=where):
+    with pytest.raises(SettingError, match=where):
         read(tmp_path, MINIMAL + extra)
 
 
 def test_a_missing_setting_is_named(tmp_path: Path) -> None:
-    with pytest.raises(config.ConfigError, match="objects"):
+    with pytest.raises(SettingError, match="objects"):
         read(tmp_path, "services: {}\nmesh: {certificates: /c}")
 
 

@@ -6,21 +6,12 @@ names it, so that a typing mistake never passes for a default.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import yaml
-
-_T = TypeVar("_T")
-
-
-class ConfigError(Exception):
-    """The configuration is wrong; the message names the setting."""
+from reelmesh.mesh.settings import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,53 +142,6 @@ class Config:
     """Workers."""
 
 
-def load(path: Path) -> Config:
-    """Read the configuration at `path`. Raises ConfigError naming the setting that is wrong."""
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    return build(Config, tree, "")
-
-
-def build(kind: type[_T], tree: Any, where: str) -> _T:
-    """Make a dataclass of `kind` from what YAML gave. `where` is the path to it, for messages."""
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where or 'the file'} must be a mapping")
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # kind is a dataclass
-    values = {}
-    for key, value in tree.items():
-        if key not in fields:
-            raise ConfigError(f"{where}{key}: there is no such setting; known are {', '.join(sorted(fields))}")
-        values[key] = _convert(hints[key], value, f"{where}{key}")
-    for name, f in fields.items():
-        has_default = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
-        if name not in values and not has_default:
-            raise ConfigError(f"{where}{name}: must be set")
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast("type[Any]", hint), value, where + ".")
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(f"{where}: must be a list")
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin in {Mapping, typing.get_origin(Mapping[str, Any]), dict}:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: must be a mapping")
-        return types.MappingProxyType({k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()})
-    if hint is Any:
-        return value
-    if isinstance(hint, types.UnionType):
-        return None if value is None else _convert(arguments[0], value, where)
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{where}: must be {getattr(hint, '__name__', hint)}, not {value!r}")
+def load(file: Path) -> Config:
+    """Read the configuration at `file`. Raises SettingError naming the setting that is wrong."""
+    return read(Config, file)

@@ -40,7 +40,7 @@ class Health:
             serving = True
         except Exception as error:
             if self._serving is not False:
-                log.warning("not serving: %s", error or type(error).__name__)
+                log.warning("not serving: %s", str(error) or type(error).__name__)
             serving = False
         if serving != self._serving:
             self._serving = serving

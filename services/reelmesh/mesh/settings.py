@@ -1,7 +1,8 @@
 """Turn a YAML document into frozen dataclasses: one definition of a setting types it, validates it and documents it.
 
-A field's annotation says what is accepted (`str`, `int`, `float`, `bool`, `timedelta`, `Size`, `tuple[X, ...]`,
-`Mapping[str, X]`, another dataclass), `setting()` gives its default and bounds, and the string below it is its manual.
+A field's annotation says what is accepted (`str`, `int`, `float`, `bool`, `Path`, `timedelta`, `Size`, `tuple[X, ...]`,
+`Mapping[str, X]`, `X | None`, `Any`, another dataclass), `setting()` gives its default and bounds, and the string below
+it is its manual.
 Whatever is left out takes the default, so a default must be safe.
 """
 
@@ -13,6 +14,7 @@ import re
 from collections.abc import Hashable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import UnionType
 from typing import Any, NewType, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
@@ -45,7 +47,7 @@ def read(cls: type[T], file: Path) -> T:
     try:
         document = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506, a SafeLoader
         return build(cls, {} if document is None else document)
-    except (yaml.YAMLError, SettingError) as error:
+    except (OSError, yaml.YAMLError, SettingError) as error:
         raise SettingError(f"{file}: {error}") from error
 
 
@@ -72,21 +74,20 @@ def build(cls: type[T], value: object, path: str = "") -> T:
 
 
 def _convert(hint: Any, value: object, path: str) -> Any:
+    if hint is Any:
+        return value
+    if get_origin(hint) is UnionType:
+        return None if value is None else _convert(get_args(hint)[0], value, path)
+    if hint is Path and type(value) is str:
+        return Path(value)
     if hint is timedelta:
         return timedelta(seconds=_scaled(value, _DURATION, _SECONDS, path, 'a duration such as "15s" or "250ms"'))
     if hint is Size:
         return int(_scaled(value, _SIZE, _BYTES, path, 'a size such as "1MiB"'))
     if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise SettingError(f"{path}: must be a list, not {_kind(value)}")
-        items = tuple(_convert(get_args(hint)[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-        if len(set(items)) < len(items):
-            raise SettingError(f"{path}: an entry stands there twice")
-        return items
+        return _list(get_args(hint)[0], value, path)
     if get_origin(hint) is Mapping:
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise SettingError(f"{path}: must be a mapping from names, not {_kind(value)}")
-        return {key: _convert(get_args(hint)[1], item, f"{path}.{key}") for key, item in value.items()}
+        return _mapping(get_args(hint)[1], value, path)
     if dataclasses.is_dataclass(hint):
         return build(hint, value, path)  # type: ignore[arg-type]
     if hint is float and type(value) is int:
@@ -95,6 +96,21 @@ def _convert(hint: Any, value: object, path: str) -> Any:
     if type(value) is not hint:
         raise SettingError(f"{path}: must be {_NAMES[hint]}, not {_kind(value)}")
     return value
+
+
+def _list(hint: Any, value: object, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise SettingError(f"{path}: must be a list, not {_kind(value)}")
+    items = tuple(_convert(hint, item, f"{path}[{i}]") for i, item in enumerate(value))
+    if len(set(items)) < len(items):
+        raise SettingError(f"{path}: an entry stands there twice")
+    return items
+
+
+def _mapping(hint: Any, value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise SettingError(f"{path}: must be a mapping from names, not {_kind(value)}")
+    return {key: _convert(hint, item, f"{path}.{key}") for key, item in value.items()}
 
 
 def _scaled(value: object, pattern: re.Pattern[str], units: Mapping[str, float], path: str, wanted: str) -> float:
@@ -113,7 +129,7 @@ def _check_bounds(bounds: Mapping[str, Any], value: Any, written: object, path: 
         raise SettingError(f"{path}: {written} is above the most, {most}")
 
 
-_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+_NAMES = {str: "a string", Path: "a path", int: "an integer", float: "a number", bool: "true or false"}
 
 
 def _kind(value: object) -> str:
