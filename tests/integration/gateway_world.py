@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from ports import free_port
 
 from reelmesh.catalog.v1 import video_pb2, video_service_pb2, video_service_pb2_grpc
 from reelmesh.ingest.v1 import upload_pb2, upload_service_pb2, upload_service_pb2_grpc
@@ -158,13 +158,6 @@ def video_unknown() -> status_pb2.Status:
     detail = any_pb2.Any()
     detail.Pack(error_details_pb2.ErrorInfo(reason="VIDEO_UNKNOWN", domain="reelmesh.catalog"))
     return status_pb2.Status(code=code_pb2.NOT_FOUND, message="no such video", details=[detail])
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def serve(stack: contextlib.AsyncExitStack, credentials: grpc.ServerCredentials, *services: Any) -> str:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 
 from reelmesh_tools.stack import lifecycle, origin, processes
 from reelmesh_tools.stack.client import Stack, StackError
@@ -26,12 +27,6 @@ from reelmesh_tools.stack.state import Health
 pytestmark = pytest.mark.stack
 
 STORES = ("cassandra", "kafka", "caddy")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def everyone(stack: Stack) -> list[Identity]:
@@ -217,7 +212,12 @@ def test_the_command_line_prints_one_object(tmp_path: Path) -> None:
         assert reelmesh("status", "--json").returncode == 1
         assert reelmesh("stack", "start", "caddy").returncode == 0
         assert "supervisor" in reelmesh("logs", "caddy").stdout
+        logged = json.loads(reelmesh("logs", "caddy", "--json").stdout)["logs"]
+        assert list(logged) == ["caddy"]
+        assert any("supervisor" in line for line in logged["caddy"])
+        assert reelmesh("logs", "--json", "--follow").returncode == 1
     finally:
-        stopped = reelmesh("down")
-    assert stopped.stdout == "stopped\n"
+        stopped = reelmesh("down", "--json")
+    assert json.loads(stopped.stdout) == {"stopped": True}
+    assert reelmesh("down").stdout == "nothing was running\n"
     assert reelmesh("status").returncode == 1

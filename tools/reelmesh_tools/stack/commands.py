@@ -56,11 +56,14 @@ def up(
             typer.echo(f"reelmesh is up after {seconds:.1f} s: {stack.plan.gateway_url}/")
 
 
-def down() -> None:
+def down(as_json: _Json = False) -> None:
     """Stop the local platform; its data stays."""
     with _errors():
         stopped = lifecycle.down(_layout())
-    typer.echo("stopped" if stopped else "nothing was running")
+    if as_json:
+        typer.echo(json.dumps({"stopped": stopped}, indent=2))
+    else:
+        typer.echo("stopped" if stopped else "nothing was running")
 
 
 def status(as_json: _Json = False) -> None:
@@ -88,11 +91,18 @@ def show_logs(
     name: Annotated[str | None, typer.Argument(help="One process; all when left out.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
+    as_json: _Json = False,
 ) -> None:
     """Show what the processes have logged."""
     layout = _layout()
     with _errors():
         files = logs.files(layout.logs, name)
+        if as_json and follow:
+            raise ValueError("--json prints one object, and --follow has no end")
+    if as_json:
+        last = {file.stem: logs.last(file, lines) for file in files}
+        typer.echo(json.dumps({"logs": last}, indent=2, ensure_ascii=False))
+        return
     try:
         logs.show(files, lines, typer.echo, follow=follow)
     except KeyboardInterrupt:

@@ -23,6 +23,12 @@ def files(folder: Path, name: str | None) -> list[Path]:
     return found
 
 
+def last(path: Path, lines: int) -> list[str]:
+    """Return the last `lines` lines of a file."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [line.rstrip("\n") for line in deque(file, maxlen=lines)]
+
+
 def show(paths: Sequence[Path], lines: int, write: Callable[[str], None], *, follow: bool) -> None:
     """Write the last `lines` lines of each file, and with `follow` every new one until interrupted.
 
