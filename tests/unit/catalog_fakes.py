@@ -143,7 +143,8 @@ class Events:
 
     def playable(self, number: int) -> MediaEvent:
         event = self._event()
-        event.job_playable.CopyFrom(JobPlayable(job=job(number)))
+        track = Track(id=f"v{number}", timescale=24000, codec="avc1.64001f")
+        event.job_playable.CopyFrom(JobPlayable(job=job(number), tracks=[track]))
         return event
 
     def succeeded(self, number: int) -> MediaEvent:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from reelmesh.catalog.model import Job, JobState, Video
-from reelmesh.events.v1.media_event_pb2 import JobFailed, JobPlanned, MediaEvent, UploadCompleted
+from reelmesh.events.v1.media_event_pb2 import JobFailed, JobPlanned, JobPlayable, JobSucceeded, MediaEvent, UploadCompleted
 from reelmesh.mesh.names import JobName, ResourceName, UploadName, VideoName
 
 MAX_TITLE = 500
@@ -52,9 +52,9 @@ def applied(video: Video, event: MediaEvent) -> Video:
         case "job_planned":
             return _planned(video, event.job_planned, time)
         case "job_playable":
-            return _followed(video, event.job_playable.job, JobState.PLAYABLE, time)
+            return _playable(video, event.job_playable, time)
         case "job_succeeded":
-            return _followed(video, event.job_succeeded.job, JobState.SUCCEEDED, time)
+            return _succeeded(video, event.job_succeeded, time)
         case "job_failed":
             return _failed(video, event.job_failed, time)
     return video  # our own video_deleted, or a fact from a newer producer
@@ -80,14 +80,21 @@ def _planned(video: Video, event: JobPlanned, time: datetime) -> Video:
     job = _job(video, event.job)
     if job is None:
         return video
-    tracks = tuple(event.tracks) or job.tracks
+    tracks = job.tracks or tuple(event.tracks)  # what job_playable said has the codecs as well
     duration = event.duration.ToTimedelta() if event.HasField("duration") else job.duration
     return _with(video, replace(_forward(job, JobState.PLANNED, time), tracks=tracks, duration=duration))
 
 
-def _followed(video: Video, name: str, state: JobState, time: datetime) -> Video:
-    job = _job(video, name)
-    return video if job is None else _with(video, _forward(job, state, time))
+def _playable(video: Video, event: JobPlayable, time: datetime) -> Video:
+    job = _job(video, event.job)
+    if job is None:
+        return video
+    return _with(video, replace(_forward(job, JobState.PLAYABLE, time), tracks=tuple(event.tracks) or job.tracks))
+
+
+def _succeeded(video: Video, event: JobSucceeded, time: datetime) -> Video:
+    job = _job(video, event.job)
+    return video if job is None else _with(video, _forward(job, JobState.SUCCEEDED, time))
 
 
 def _failed(video: Video, event: JobFailed, time: datetime) -> Video:

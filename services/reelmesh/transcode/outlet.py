@@ -33,7 +33,7 @@ class KafkaOutlet:
                 event.job_planned.CopyFrom(JobPlanned(job=name, tracks=job.tracks))
                 event.job_planned.duration.FromTimedelta(timedelta(seconds=job.duration))
             case "playable", _:
-                event.job_playable.CopyFrom(JobPlayable(job=name))
+                event.job_playable.CopyFrom(JobPlayable(job=name, tracks=job.tracks))
             case "ended", State.READY:
                 event.job_succeeded.CopyFrom(JobSucceeded(job=name))
             case _:

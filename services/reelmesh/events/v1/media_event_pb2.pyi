@@ -144,7 +144,7 @@ class JobPlanned(_message.Message):
     """The job."""
     @_builtins.property
     def tracks(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Track]:
-        """Tracks it will make."""
+        """Tracks it will make; their codecs are not known yet."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
@@ -172,16 +172,22 @@ class JobPlayable(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_FIELD_NUMBER: _builtins.int
+    TRACKS_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     """The job."""
+    @_builtins.property
+    def tracks(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Track]:
+        """Tracks it makes, now with their codecs: every track has begun."""
+
     def __init__(
         self,
         *,
         job: _builtins.str = ...,
+        tracks: _abc.Iterable[_media_pb2.Track] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "tracks", b"tracks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

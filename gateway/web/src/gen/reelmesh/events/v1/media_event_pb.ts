@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/events/v1/media_event.proto.
  */
 export const file_reelmesh_events_v1_media_event: GenFile = /*@__PURE__*/
-  fileDesc("CiRyZWVsbWVzaC9ldmVudHMvdjEvbWVkaWFfZXZlbnQucHJvdG8SEnJlZWxtZXNoLmV2ZW50cy52MSK2AwoKTWVkaWFFdmVudBIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgV2aWRlbxgDIAEoCRI/ChB1cGxvYWRfY29tcGxldGVkGAQgASgLMiMucmVlbG1lc2guZXZlbnRzLnYxLlVwbG9hZENvbXBsZXRlZEgAEjUKC2pvYl9wbGFubmVkGAUgASgLMh4ucmVlbG1lc2guZXZlbnRzLnYxLkpvYlBsYW5uZWRIABI3Cgxqb2JfcGxheWFibGUYBiABKAsyHy5yZWVsbWVzaC5ldmVudHMudjEuSm9iUGxheWFibGVIABI5Cg1qb2Jfc3VjY2VlZGVkGAcgASgLMiAucmVlbG1lc2guZXZlbnRzLnYxLkpvYlN1Y2NlZWRlZEgAEjMKCmpvYl9mYWlsZWQYCCABKAsyHS5yZWVsbWVzaC5ldmVudHMudjEuSm9iRmFpbGVkSAASOQoNdmlkZW9fZGVsZXRlZBgJIAEoCzIgLnJlZWxtZXNoLmV2ZW50cy52MS5WaWRlb0RlbGV0ZWRIAEIHCgVldmVudCJqCg9VcGxvYWRDb21wbGV0ZWQSDgoGdXBsb2FkGAEgASgJEg4KBnNvdXJjZRgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgDEhQKDGRpc3BsYXlfbmFtZRgEIAEoCRINCgV0aXRsZRgFIAEoCSJwCgpKb2JQbGFubmVkEgsKA2pvYhgBIAEoCRIoCgZ0cmFja3MYAiADKAsyGC5yZWVsbWVzaC5tZWRpYS52MS5UcmFjaxIrCghkdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIaCgtKb2JQbGF5YWJsZRILCgNqb2IYASABKAkiGwoMSm9iU3VjY2VlZGVkEgsKA2pvYhgBIAEoCSJMCglKb2JGYWlsZWQSCwoDam9iGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEhEKCWNhbmNlbGxlZBgEIAEoCCIOCgxWaWRlb0RlbGV0ZWRiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_media_v1_media]);
+  fileDesc("CiRyZWVsbWVzaC9ldmVudHMvdjEvbWVkaWFfZXZlbnQucHJvdG8SEnJlZWxtZXNoLmV2ZW50cy52MSK2AwoKTWVkaWFFdmVudBIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgV2aWRlbxgDIAEoCRI/ChB1cGxvYWRfY29tcGxldGVkGAQgASgLMiMucmVlbG1lc2guZXZlbnRzLnYxLlVwbG9hZENvbXBsZXRlZEgAEjUKC2pvYl9wbGFubmVkGAUgASgLMh4ucmVlbG1lc2guZXZlbnRzLnYxLkpvYlBsYW5uZWRIABI3Cgxqb2JfcGxheWFibGUYBiABKAsyHy5yZWVsbWVzaC5ldmVudHMudjEuSm9iUGxheWFibGVIABI5Cg1qb2Jfc3VjY2VlZGVkGAcgASgLMiAucmVlbG1lc2guZXZlbnRzLnYxLkpvYlN1Y2NlZWRlZEgAEjMKCmpvYl9mYWlsZWQYCCABKAsyHS5yZWVsbWVzaC5ldmVudHMudjEuSm9iRmFpbGVkSAASOQoNdmlkZW9fZGVsZXRlZBgJIAEoCzIgLnJlZWxtZXNoLmV2ZW50cy52MS5WaWRlb0RlbGV0ZWRIAEIHCgVldmVudCJqCg9VcGxvYWRDb21wbGV0ZWQSDgoGdXBsb2FkGAEgASgJEg4KBnNvdXJjZRgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgDEhQKDGRpc3BsYXlfbmFtZRgEIAEoCRINCgV0aXRsZRgFIAEoCSJwCgpKb2JQbGFubmVkEgsKA2pvYhgBIAEoCRIoCgZ0cmFja3MYAiADKAsyGC5yZWVsbWVzaC5tZWRpYS52MS5UcmFjaxIrCghkdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJECgtKb2JQbGF5YWJsZRILCgNqb2IYASABKAkSKAoGdHJhY2tzGAIgAygLMhgucmVlbG1lc2gubWVkaWEudjEuVHJhY2siGwoMSm9iU3VjY2VlZGVkEgsKA2pvYhgBIAEoCSJMCglKb2JGYWlsZWQSCwoDam9iGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEhEKCWNhbmNlbGxlZBgEIAEoCCIOCgxWaWRlb0RlbGV0ZWRiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_media_v1_media]);
 
 /**
  * One fact about a video, on topic reelmesh.media.events, keyed by video. Delivered at least once and in order per
@@ -172,7 +172,7 @@ export type JobPlanned = Message<"reelmesh.events.v1.JobPlanned"> & {
   job: string;
 
   /**
-   * Tracks it will make.
+   * Tracks it will make; their codecs are not known yet.
    *
    * @generated from field: repeated reelmesh.media.v1.Track tracks = 2;
    */
@@ -205,6 +205,13 @@ export type JobPlayable = Message<"reelmesh.events.v1.JobPlayable"> & {
    * @generated from field: string job = 1;
    */
   job: string;
+
+  /**
+   * Tracks it makes, now with their codecs: every track has begun.
+   *
+   * @generated from field: repeated reelmesh.media.v1.Track tracks = 2;
+   */
+  tracks: Track[];
 };
 
 /**
