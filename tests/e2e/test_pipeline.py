@@ -29,6 +29,7 @@ from reelmesh.ingest.v1.upload_service_pb2 import (
     ListUploadsRequest,
     WriteUploadRequest,
 )
+from reelmesh.playback.v1.playback_service_pb2 import ListContinueWatchingRequest, UpdateProgressRequest
 from reelmesh.stores.cassandra import Cassandra
 from reelmesh.transcode.v1.job_pb2 import Job
 from reelmesh.transcode.v1.job_service_pb2 import CancelJobRequest, GetJobRequest, RetryJobRequest, WatchJobRequest
@@ -169,11 +170,17 @@ def test_a_deleted_video_leaves_nothing_to_play(stack: Stack, platform: Platform
     eventually(lambda: video_named(platform, upload.video).state == Video.STATE_READY, "the catalog says ready")
     folder = stack.layout.media_objects / "default" / upload.video.rsplit("/", 1)[-1]
     assert any(file.is_file() for file in folder.rglob("*"))
-    session = following.open_session(platform, upload.video)
+    session = following.open_session(platform, upload.video, viewer="leaver")
+    begun = UpdateProgressRequest(session=session.name)
+    begun.position.FromTimedelta(timedelta(seconds=1))
+    platform.playback.UpdateProgress(begun)
+    asked = ListContinueWatchingRequest(parent=platform.parent, viewer="leaver")
+    assert [p.video for p in platform.playback.ListContinueWatching(asked).progress] == [upload.video]
     platform.videos.DeleteVideo(DeleteVideoRequest(name=upload.video))
     assert refused(lambda: video_named(platform, upload.video)).reason == "VIDEO_UNKNOWN"
     eventually(lambda: not any(file.is_file() for file in folder.rglob("*")), "its objects are gone")
     eventually(lambda: platform.http.get(session.hls_uri).status_code == 404, "its playlists are gone")
+    eventually(lambda: not platform.playback.ListContinueWatching(asked).progress, "nobody is asked to go on with it")
 
 
 def test_hostile_files_end_with_their_reason(stack: Stack, platform: Platform, media: Path | None) -> None:

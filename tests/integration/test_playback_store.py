@@ -124,3 +124,16 @@ async def test_a_viewer_s_list_holds_each_video_once(progress_store: CassandraPr
     assert end == ""
     assert await watching.resume_position(organization, "ann", VideoName(organization, "c")) == timedelta()
     assert await watching.resume_position(organization, "ann", VideoName(organization, "a")) == timedelta(seconds=6)
+
+
+async def test_a_deleted_video_leaves_every_list_for_good(
+    progress_store: CassandraProgressStore, organization: str
+) -> None:
+    watching = Watching(progress_store)
+    await watching.note(progress(organization, 1, video="a"))
+    await watching.note(progress(organization, 2, video="b"))
+    await watching.forget(VideoName(organization, "a"))
+    await watching.note(progress(organization, 3, video="a", minute=1))  # by a session that is still open
+    found, _ = await watching.unfinished(organization, "ann", 10, "")
+    assert [p.video.id for p in found] == ["b"]
+    assert (await watching.unfinished(organization, "nobody", 10, "")) == ([], "")

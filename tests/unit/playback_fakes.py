@@ -136,6 +136,7 @@ class MemoryProgressStore:
 
     def __init__(self) -> None:
         self.noted: dict[tuple[str, str, VideoName], Progress] = {}
+        self.gone: set[VideoName] = set()
 
     async def load(self, organization: str, viewer: str, video: VideoName) -> Progress | None:
         return self.noted.get((organization, viewer, video))
@@ -150,4 +151,8 @@ class MemoryProgressStore:
         self.noted.pop((progress.organization, progress.viewer, progress.video), None)
 
     async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
-        return [p for (o, v, _), p in self.noted.items() if (o, v) == (organization, viewer)]
+        mine = [p for (o, v, _), p in self.noted.items() if (o, v) == (organization, viewer)]
+        return [p for p in mine if p.video not in self.gone]
+
+    async def bury(self, video: VideoName) -> None:
+        self.gone.add(video)

@@ -11,7 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from reelmesh.catalog.model import Job, JobState, Video
-from reelmesh.events.v1.media_event_pb2 import JobFailed, JobPlanned, JobPlayable, JobSucceeded, MediaEvent, UploadCompleted
+from reelmesh.events.v1.media_event_pb2 import (
+    JobFailed,
+    JobPlanned,
+    JobPlayable,
+    JobSucceeded,
+    MediaEvent,
+    UploadCompleted,
+)
 from reelmesh.mesh.names import JobName, ResourceName, UploadName, VideoName
 
 MAX_TITLE = 500

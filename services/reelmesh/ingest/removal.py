@@ -6,13 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from google.protobuf.message import DecodeError
-
-from reelmesh.events.v1.media_event_pb2 import MediaEvent
 from reelmesh.ingest.errors import UploadFinished, UploadUnknown
 from reelmesh.ingest.uploads import Uploads
 from reelmesh.mesh.names import UploadName, VideoName
-from reelmesh.stores.events import PoisonRecord, Record
+from reelmesh.stores.events import Record, media_event
 
 
 class UploadsOfVideos(Protocol):
@@ -42,10 +39,7 @@ class Removal:
 
     async def handle(self, record: Record) -> None:
         """Raises PoisonRecord, Unavailable."""
-        try:
-            event = MediaEvent.FromString(record.value)
-        except DecodeError as error:
-            raise PoisonRecord("EVENT_UNREADABLE", "not a MediaEvent") from error
+        event = media_event(record)
         if event.WhichOneof("event") == "video_deleted":
             await self.remove(VideoName.parse(event.video))
 

@@ -56,7 +56,10 @@ class ProgressStore(Protocol):
         """Take away what was noted of this viewer and video up to `progress.update_time`."""
 
     async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
-        """Return all that is noted of a viewer, one for each video, in no order."""
+        """Return all that is noted of a viewer, one for each video, in no order. Videos that are gone are left out."""
+
+    async def bury(self, video: VideoName) -> None:
+        """Remember that a video is gone, for as long as progress in it may be remembered."""
 
 
 class Watching:
@@ -84,6 +87,10 @@ class Watching:
         elif progress.viewer:
             await self._store.put(progress)
         return progress
+
+    async def forget(self, video: VideoName) -> None:
+        """Take a deleted video out of every list, also where a session that is still open goes on noting it."""
+        await self._store.bury(video)
 
     async def unfinished(self, organization: str, viewer: str, size: int, after: str) -> tuple[Sequence[Progress], str]:
         """Return up to `size` videos that a viewer began and did not finish, latest first, and what asks for more.

@@ -105,11 +105,28 @@ class CassandraProgressStore:
         )
 
     async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
-        """Return all that is noted of a viewer, one for each video, in no order."""
+        """Return all that is noted of a viewer, one for each video, in no order. Videos that are gone are left out."""
         rows = await self._cassandra.execute(
             f"SELECT * FROM {_KS}.progress WHERE organization = ? AND viewer = ?", organization, viewer
         )
-        return [_progress(row) for row in rows]
+        if not rows:
+            return []
+        gone = await self._cassandra.execute(
+            f"SELECT video FROM {_KS}.deleted_videos WHERE organization = ? AND video IN ?",
+            organization,
+            [row.video for row in rows],
+        )
+        missing = {row.video for row in gone}
+        return [_progress(row) for row in rows if row.video not in missing]
+
+    async def bury(self, video: VideoName) -> None:
+        """Remember that a video is gone, for as long as progress in it may be remembered."""
+        await self._cassandra.execute(
+            f"INSERT INTO {_KS}.deleted_videos (organization, video) VALUES (?, ?) "
+            f"USING TTL {int(PROGRESS_TTL.total_seconds())}",
+            video.organization,
+            video.id,
+        )
 
 
 def _timestamp(progress: Progress) -> int:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from reelmesh.mesh.config import Config
 from reelmesh.mesh.server import Service, Target
+from reelmesh.playback.deletions import Deletions
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.peers import CatalogVideos, TranscodeIndex
@@ -17,6 +18,7 @@ from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStor
 from reelmesh.playback.v1.manifest_service_pb2_grpc import add_ManifestServiceServicer_to_server
 from reelmesh.playback.v1.playback_service_pb2_grpc import add_PlaybackServiceServicer_to_server
 from reelmesh.stores.bundle import Stores
+from reelmesh.stores.events import MEDIA_EVENTS, Subscription, ensure_topics
 from reelmesh.stores.migrations import migrate
 
 
@@ -24,11 +26,13 @@ async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer."""
     cassandra = await stores.cassandra()
     await migrate(cassandra, "playback", config.cassandra.replication)
+    await ensure_topics(stores.kafka, {MEDIA_EVENTS: stores.kafka.partitions})
     presentations = Presentations(TranscodeIndex(stores.channel("transcode")), time.monotonic)
     manifests = Manifests(presentations, stores.clock, config.playback.media_url)
+    watching = Watching(CassandraProgressStore(cassandra))
     sessions = Sessions(
         CassandraSessionStore(cassandra),
-        Watching(CassandraProgressStore(cassandra)),
+        watching,
         CatalogVideos(stores.channel("catalog")),
         presentations,
         stores.clock,
@@ -48,6 +52,9 @@ async def build(config: Config, stores: Stores) -> Target:
                 "reelmesh.playback.v1.ManifestService",
                 lambda server: add_ManifestServiceServicer_to_server(ManifestService(manifests), server),
             ),
+        ],
+        background=[
+            Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "playback", Deletions(watching).handle)
         ],
         checks=[cassandra.ping],
     )

@@ -17,9 +17,11 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.aio import AIOConsumer
+from google.protobuf.message import DecodeError
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
 
+from reelmesh.events.v1.media_event_pb2 import MediaEvent
 from reelmesh.mesh.config import KafkaConfig
 from reelmesh.mesh.errors import Unavailable
 
@@ -63,6 +65,14 @@ class PoisonRecord(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def media_event(record: Record) -> MediaEvent:
+    """Read the event in a record of MEDIA_EVENTS. Raises PoisonRecord."""
+    try:
+        return MediaEvent.FromString(record.value)
+    except DecodeError as error:
+        raise PoisonRecord("EVENT_UNREADABLE", "not a MediaEvent") from error
 
 
 def dead_letters(topic: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from reelmesh.events.v1.media_event_pb2 import MediaEvent
 from reelmesh.mesh.names import UploadName, VideoName
-from reelmesh.stores.events import PoisonRecord, Record
+from reelmesh.stores.events import PoisonRecord, Record, media_event
 from reelmesh.transcode.cleanup import Cleanup
 from reelmesh.transcode.control import Control
 from reelmesh.worker.v1.task_pb2 import TaskResult
@@ -21,10 +20,7 @@ class MediaEvents:
 
     async def handle(self, record: Record) -> None:
         """Raises PoisonRecord, Unavailable."""
-        try:
-            event = MediaEvent.FromString(record.value)
-        except DecodeError as error:
-            raise PoisonRecord("EVENT_UNREADABLE", "not a MediaEvent") from error
+        event = media_event(record)
         match event.WhichOneof("event"):
             case "upload_completed":
                 done = event.upload_completed
