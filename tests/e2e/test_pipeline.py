@@ -179,7 +179,7 @@ def test_a_deleted_video_leaves_nothing_to_play(stack: Stack, platform: Platform
     platform.videos.DeleteVideo(DeleteVideoRequest(name=upload.video))
     assert refused(lambda: video_named(platform, upload.video)).reason == "VIDEO_UNKNOWN"
     eventually(lambda: not any(file.is_file() for file in folder.rglob("*")), "its objects are gone")
-    eventually(lambda: platform.http.get(session.hls_uri).status_code == 404, "its playlists are gone")
+    eventually(lambda: platform.http.get(session.hls_uri).status_code == 404, "its playlists are gone", 90)
     eventually(lambda: not platform.playback.ListContinueWatching(asked).progress, "nobody is asked to go on with it")
 
 

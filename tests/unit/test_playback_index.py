@@ -3,15 +3,19 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from playback_fakes import VIDEO, FakeSource, ManualClock, index
+from playback_fakes import VIDEO, FakeSource, ManualClock, MemoryProgressStore, index
 
+from reelmesh.events.v1.media_event_pb2 import MediaEvent, VideoDeleted
 from reelmesh.mesh import deadline
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import VideoName
+from reelmesh.playback.deletions import Deletions
 from reelmesh.playback.errors import NothingToPlay
 from reelmesh.playback.index import COMPLETE_SECONDS, GROWING_SECONDS, Presentations
 from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
+from reelmesh.playback.progress import Watching
+from reelmesh.stores.events import MEDIA_EVENTS, Record
 
 OTHER = VideoName("acme", "0198c0de-0000-7000-8000-00000000000f")
 
@@ -117,6 +121,18 @@ async def test_who_watches_goes_on_while_transcode_is_away(clock: ManualClock) -
     assert await presentations.get(VIDEO) is before
     with pytest.raises(Unavailable):
         await presentations.get(OTHER)
+
+
+async def test_a_deleted_video_is_asked_for_anew(clock: ManualClock) -> None:
+    source = FakeSource(index(3, complete=True))
+    presentations = Presentations(source, clock.monotonic)
+    deletions = Deletions(Watching(MemoryProgressStore()), presentations)
+    await presentations.get(VIDEO)
+    source.made = None
+    event = MediaEvent(video=str(VIDEO), video_deleted=VideoDeleted())
+    await deletions.handle(Record(MEDIA_EVENTS, event.video, event.SerializeToString()))
+    with pytest.raises(NothingToPlay):
+        await presentations.get(VIDEO)
 
 
 async def test_memory_is_bounded(clock: ManualClock) -> None:

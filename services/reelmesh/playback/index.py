@@ -66,6 +66,10 @@ class Presentations:
             log.warning("%s is served as it was: %s", video, error)
             return held.presentation
 
+    def forget(self, video: VideoName) -> None:
+        """Read a presentation anew when it is asked for next."""
+        self._held.drop(video)
+
     async def _read(self, video: VideoName) -> Presentation:
         task = self._reads.get(video)
         if task is None:

@@ -30,6 +30,7 @@ async def build(config: Config, stores: Stores) -> Target:
     presentations = Presentations(TranscodeIndex(stores.channel("transcode")), time.monotonic)
     manifests = Manifests(presentations, stores.clock, config.playback.media_url)
     watching = Watching(CassandraProgressStore(cassandra))
+    deletions = Deletions(watching, presentations)
     sessions = Sessions(
         CassandraSessionStore(cassandra),
         watching,
@@ -53,8 +54,6 @@ async def build(config: Config, stores: Stores) -> Target:
                 lambda server: add_ManifestServiceServicer_to_server(ManifestService(manifests), server),
             ),
         ],
-        background=[
-            Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "playback", Deletions(watching).handle)
-        ],
+        background=[Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "playback", deletions.handle)],
         checks=[cassandra.ping],
     )
