@@ -27,7 +27,7 @@ FILM_SECONDS = 48
 """More than a player buffers ahead, twice: its rendition can fall again before all is fetched."""
 FILM_RATE = 25
 GROWING_SECONDS = 48
-SLICE_BYTES = 8 << 20
+SLICE_BYTES = 14 << 20
 """What the upload page sends at once."""
 SETTLED = 1
 """Second of a film at which the first rendition has been left for a better one. Shaka Player 5.2 now and then fails
@@ -185,10 +185,10 @@ def test_an_upload_is_followed_from_its_first_byte_to_its_picture(
         expect(page.get_by_label("Title")).to_have_value("holiday")
         with page.expect_request(lambda request: f":write?offset={SLICE_BYTES}&" in request.url):
             upload.begin()
-        upload.wait_sent("8.0 MiB of 19.0 MiB")
+        upload.wait_sent("14.0 MiB of 31.0 MiB")
         held[0].abort()
         expect(upload.sending.get_by_role("status")).to_contain_text("Trying again: the connection broke")
-        upload.wait_sent("19.0 MiB of 19.0 MiB")
+        upload.wait_sent("31.0 MiB of 31.0 MiB")
         expect(upload.encoding).to_have_attribute("data-playable", "", timeout=PATIENCE)
         upload.watch.click(timeout=PATIENCE)
         watching = WatchPage(page)
@@ -207,7 +207,7 @@ def test_an_upload_goes_on_when_its_page_is_opened_again(
     upload = UploadPage(left)
     upload.choose(file)
     upload.begin()
-    upload.wait_sent("8.0 MiB of 11.0 MiB")
+    upload.wait_sent("14.0 MiB of 17.0 MiB")
     left.close()
 
     offsets: list[str] = []
@@ -215,8 +215,8 @@ def test_an_upload_goes_on_when_its_page_is_opened_again(
     upload = UploadPage(page)
     upload.choose(file)
     upload.begin()
-    expect(upload.sending).to_contain_text("Resumed at 8.0 MiB")
-    upload.wait_sent("11.0 MiB of 11.0 MiB")
+    expect(upload.sending).to_contain_text("Resumed at 14.0 MiB")
+    upload.wait_sent("17.0 MiB of 17.0 MiB")
     assert offsets == [str(SLICE_BYTES)]
     expect(upload.watch).to_be_visible(timeout=PATIENCE)
 

@@ -30,8 +30,8 @@ from reelmesh_tools.bench.meter import Cost, Meter
 from reelmesh_tools.client.platform import CALL_SECONDS, Platform
 from reelmesh_tools.client.uploading import MESSAGE_BYTES
 
-SLICE_BYTES = 8 << 20
-"""What a browser sends in one PUT."""
+SLICE_BYTES = 14 << 20
+"""What the web player sends in one PUT."""
 BLOCK_BYTES = 4 << 20
 """Size of the random block that the source repeats."""
 WARM_UP_BYTES = 64 << 20

@@ -5,8 +5,8 @@ import type { Slice } from "../api/slices";
 import { backoff, sleep } from "../api/waiting";
 import { type Upload, Upload_State } from "../gen/reelmesh/ingest/v1/upload_pb";
 
-/** Size of a slice in bytes. */
-export const SLICE_BYTES = 8 << 20;
+/** Size of a slice in bytes: one part object of the server's. */
+export const SLICE_BYTES = 14 << 20;
 
 /** Failures in a row, without a byte gained, that end an upload. */
 const MOST_FAILURES = 8;
