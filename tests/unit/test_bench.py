@@ -57,6 +57,16 @@ def test_a_plain_put_arrives_whole(server_kind: str, size: int, tmp_path: Path) 
             assert (server.root / source.name).read_bytes() == source.read_bytes()
 
 
+def test_a_plain_put_through_the_bare_proxy_arrives_whole(tmp_path: Path) -> None:
+    source = tmp_path / "source.bin"
+    source.write_bytes(os.urandom(3 * MIB + 5))
+    (tmp_path / "server").mkdir()
+    with plain.server(tmp_path / "server") as server, plain.proxy(server, tmp_path) as proxy:
+        assert proxy.port != server.port
+        plain.put(proxy, source)
+        assert (server.root / source.name).read_bytes() == source.read_bytes()
+
+
 def status_of(connection: http.client.HTTPConnection, method: str, path: str, body: bytes) -> int:
     connection.request(method, path, body)
     with connection.getresponse() as answer:

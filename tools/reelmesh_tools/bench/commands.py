@@ -120,8 +120,18 @@ def _upload_table(result: dict[str, Any]) -> Table:
         "ingest's peak",
         title=f"{mib:.0f} MiB in each of {result['rounds']} rounds, load {result['load_average']}",
     )
-    ratios = {"grpc": result["ratio"], "slices": result["slices_ratio"], "plain": 1.0}
-    names = {"grpc": "WriteUpload", "slices": "PUT by slices", "plain": f"plain PUT ({result['plain_server']})"}
+    ratios = {
+        "grpc": result["ratio"],
+        "slices": result["slices_ratio"],
+        "proxied": result["proxied_ratio"],
+        "plain": 1.0,
+    }
+    names = {
+        "grpc": "WriteUpload",
+        "slices": "PUT by slices",
+        "proxied": "plain PUT, bare Envoy",
+        "plain": f"plain PUT ({result['plain_server']})",
+    }
     for key, each in result["contenders"].items():
         cpu = {"client": each["client_cpu_seconds"], **each["server_cpu_seconds"]}
         peak = each["ingest_rss_peak_bytes"]

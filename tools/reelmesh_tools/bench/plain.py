@@ -1,4 +1,4 @@
-"""Plain HTTP PUT of a file to disk: the yardstick for uploads."""
+"""Plain HTTP PUT of a file to disk, directly and through a bare Envoy: the yardsticks for uploads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from reelmesh_gateway.envoy import Node, address, extension, typed
+from reelmesh_gateway.validate import envoy_binary
+from reelmesh_gateway.write import dump
 from reelmesh_tools.bench.errors import BenchError
 
 START_SECONDS = 10.0
@@ -66,8 +69,55 @@ def server(folder: Path) -> Iterator[PlainServer]:
     program = shutil.which("nginx")
     process = _nginx(program, folder) if program else _putserver(folder)
     child, port = process
-    try:
+    with _ending(child):
         yield PlainServer("nginx" if program else "putserver", port, child.pid, folder / "root")
+
+
+@contextmanager
+def proxy(server: PlainServer, folder: Path) -> Iterator[PlainServer]:
+    """Run an Envoy in front of `server` that does nothing but pass on: HTTP/1.1 on both sides, no TLS, one route.
+
+    It shows what any server behind the gateway can reach at most. Raises BenchError.
+    """
+    port = _free_port()
+    configuration = folder / "envoy.yaml"
+    configuration.write_bytes(dump(_bare_envoy(port, server.port)))
+    # Its own shared memory: another Envoy, such as the platform's, has the default one.
+    program = [str(envoy_binary()), "-c", str(configuration), "--log-level", "error", "--use-dynamic-base-id"]
+    child = _start(program, port, folder / "envoy.log")
+    with _ending(child):
+        yield PlainServer("envoy", port, child.pid, server.root)
+
+
+def _bare_envoy(port: int, behind: int) -> Node:
+    to_server = {"match": {"prefix": "/"}, "route": {"cluster": "plain", "timeout": "0s"}}
+    manager = typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="plain",
+        route_config={"name": "plain", "virtual_hosts": [{"name": "plain", "domains": ["*"], "routes": [to_server]}]},
+        http_filters=[extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
+    )
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    endpoint = {"endpoint": {"address": address(f"127.0.0.1:{behind}")}}
+    return {
+        "static_resources": {
+            "listeners": [{"address": address(f"127.0.0.1:{port}"), "filter_chains": [{"filters": filters}]}],
+            "clusters": [
+                {
+                    "name": "plain",
+                    "type": "STATIC",
+                    "load_assignment": {"cluster_name": "plain", "endpoints": [{"lb_endpoints": [endpoint]}]},
+                }
+            ],
+        }
+    }
+
+
+@contextmanager
+def _ending(child: subprocess.Popen[str]) -> Iterator[None]:
+    """End `child` afterwards, in any case."""
+    try:
+        yield
     finally:
         child.terminate()
         try:
@@ -78,6 +128,11 @@ def server(folder: Path) -> Iterator[PlainServer]:
         for stream in (child.stdin, child.stdout):
             if stream:
                 stream.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def put(server: PlainServer, source: Path) -> None:
@@ -99,27 +154,25 @@ def put(server: PlainServer, source: Path) -> None:
 
 
 def _nginx(program: str, folder: Path) -> tuple[subprocess.Popen[str], int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(_NGINX.format(folder=folder, port=port))
-    log = folder / "nginx.log"
+    command = [program, "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
+    return _start(command, port, folder / "nginx.log"), port
+
+
+def _start(command: Sequence[str], port: int, log: Path) -> subprocess.Popen[str]:
+    """Start a server and return once it listens at `port`. Raises BenchError with what it logged."""
     with log.open("w") as stderr:
-        child = subprocess.Popen(
-            [program, "-p", str(folder), "-c", str(configuration), "-e", "stderr"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            text=True,
-        )
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, text=True)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and child.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return child, port
-        time.sleep(0.02)  # nginx has no event for "I listen"
+            return child
+        time.sleep(0.02)  # neither nginx nor Envoy has an event for "I listen"
     child.kill()
     child.wait()
-    raise BenchError(f"nginx did not start: {log.read_text().strip()}")
+    raise BenchError(f"{log.stem} did not start: {log.read_text().strip()}")
 
 
 def _putserver(folder: Path) -> tuple[subprocess.Popen[str], int]:

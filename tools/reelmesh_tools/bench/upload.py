@@ -37,8 +37,9 @@ BLOCK_BYTES = 4 << 20
 WARM_UP_BYTES = 64 << 20
 """Sent once by each before anything counts, so that connections and code paths are warm for all."""
 MEGABYTE = 1_000_000
-CONTENDERS = ("grpc", "slices", "plain")
-"""In the order of their turns in a round: WriteUpload, PutUpload by slices, and the plain PUT."""
+CONTENDERS = ("grpc", "slices", "proxied", "plain")
+"""In the order of their turns in a round: WriteUpload, PutUpload by slices, the plain PUT through a bare Envoy, and the
+plain PUT itself."""
 
 
 @dataclass
@@ -50,9 +51,9 @@ class Contender:
     client_cpu_seconds: list[float] = field(default_factory=list)
     """User and system time of this process, its threads included."""
     server_cpu_seconds: dict[str, list[float]] = field(default_factory=dict)
-    """User and system time by process: ingest, envoy, or plain."""
+    """User and system time by process: ingest, envoy, or plain, or the bare Envoy as proxy."""
     ingest_rss_peak_bytes: int = 0
-    """Most resident memory of ingest in any round; 0 for plain."""
+    """Most resident memory of ingest in any round; 0 for proxied and plain."""
 
     @property
     def median(self) -> float:
@@ -77,9 +78,10 @@ def measure(
     Returns what is printed:
 
     - size_bytes, rounds, plain_server ("nginx" or "putserver"), load_average (of one minute, before and after)
-    - ratio: median of grpc / median of plain; slices_ratio: the same for slices
+    - ratio: median of grpc / median of plain; slices_ratio, proxied_ratio: the same for slices and proxied. No server
+      behind the gateway can do better than proxied_ratio
     - ingest_rss_before_bytes, ingest_rss_peak_bytes: resident memory of ingest before, and its peak in the rounds
-    - contenders: grpc, slices, plain, each with median_mb_per_second and the fields of Contender
+    - contenders: grpc, slices, proxied, plain, each with median_mb_per_second and the fields of Contender
 
     `pids` has ingest's and envoy's. Nothing is left behind: uploads are cancelled, files removed. Raises BenchError,
     grpc.RpcError.
@@ -93,16 +95,26 @@ def measure(
         source = _source(folder / "source.bin", size)
         warm_up = _source(folder / "warm-up.bin", min(size, WARM_UP_BYTES))
         (folder / "plain").mkdir()
-        with plain.server(folder / "plain") as server, Meter(pids) as whole:
+        with (
+            plain.server(folder / "plain") as server,
+            plain.proxy(server, folder) as proxy,
+            Meter(pids) as whole,
+        ):
+            watched = {
+                "grpc": pids,
+                "slices": pids,
+                "proxied": {"plain": server.pid, "proxy": proxy.pid},
+                "plain": {"plain": server.pid},
+            }
+            targets = {"proxied": proxy, "plain": server}
             for number in range(rounds + 1):
                 for name in CONTENDERS:
                     progress(f"round {number} of {rounds}: {name}" if number else f"warming up: {name}")
                     file = source if number else warm_up
                     _touch_pages(folder / "pages.bin", size)
-                    watched = {"plain": server.pid} if name == "plain" else pids
                     began_cpu = time.process_time()
-                    with Meter(watched) as meter:
-                        seconds = _send(name, platform, server, file)
+                    with Meter(watched[name]) as meter:
+                        seconds = _send(name, platform, targets.get(name), file)
                     if number:
                         found[name].note(size, seconds, time.process_time() - began_cpu, meter.costs)
     finally:
@@ -114,6 +126,7 @@ def measure(
         "load_average": [round(load_before, 2), round(os.getloadavg()[0], 2)],
         "ratio": round(found["grpc"].median / found["plain"].median, 3),
         "slices_ratio": round(found["slices"].median / found["plain"].median, 3),
+        "proxied_ratio": round(found["proxied"].median / found["plain"].median, 3),
         "ingest_rss_before_bytes": whole.costs["ingest"].rss_before,
         "ingest_rss_peak_bytes": whole.costs["ingest"].rss_peak,
         "contenders": {
@@ -140,9 +153,12 @@ def _touch_pages(file: Path, size: int) -> None:
     _source(file, size).unlink()
 
 
-def _send(name: str, platform: Platform, server: plain.PlainServer, source: Path) -> float:
-    """Send `source` one way, remove what arrived, and return the seconds from its first byte read to the answer."""
-    if name == "plain":
+def _send(name: str, platform: Platform, server: plain.PlainServer | None, source: Path) -> float:
+    """Send `source` to a plain server or else one way through the gateway, and remove what arrived.
+
+    Returns the seconds from its first byte read to the answer.
+    """
+    if server is not None:
         began = time.perf_counter()
         plain.put(server, source)
         seconds = time.perf_counter() - began
