@@ -1,0 +1,119 @@
+"""Inside the mesh: every rpc of every service, called by every identity."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import error_details_pb2
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_status import rpc_status
+
+from reelmesh_tools.stack import certificates
+from reelmesh_tools.stack.client import Stack
+from reelmesh_tools.stack.plan import LISTENING_SERVICES
+
+pytestmark = [pytest.mark.stack]
+
+PEOPLE = "gateway"
+ADMITTED = {
+    ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
+    ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
+    ("worker", "reelmesh.transcode.v1.TaskService/StartTask"),
+}
+"""What services call of each other. Everything else is for people, who come through the gateway."""
+INTERNAL = {
+    "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex",
+    "reelmesh.transcode.v1.TaskService/StartTask",
+}
+"""What is not for people."""
+
+
+def channel(stack: Stack, service: str, folder: Path, identity: str) -> grpc.Channel:
+    """Open a channel with a certificate of `folder`."""
+    credentials = grpc.ssl_channel_credentials(
+        (stack.layout.certificates / "ca.pem").read_bytes(),
+        (folder / f"{identity}.key").read_bytes(),
+        (folder / f"{identity}.pem").read_bytes(),
+    )
+    options = [("grpc.ssl_target_name_override", f"{service}.mesh")]
+    return grpc.secure_channel(stack.plan.address(service), credentials, options=options)
+
+
+def methods(opened: grpc.Channel) -> Iterator[MethodDescriptor]:
+    """Yield every rpc that a server says it has, but for those of gRPC itself."""
+    database = ProtoReflectionDescriptorDatabase(opened)
+    pool = DescriptorPool(cast("Any", database))
+    for name in database.get_services():
+        if not name.startswith("grpc."):
+            service: ServiceDescriptor = pool.FindServiceByName(name)
+            yield from service.methods
+
+
+def call(opened: grpc.Channel, method: MethodDescriptor) -> tuple[grpc.StatusCode, str]:
+    """Call an rpc with an empty message; return the code and the reason of its answer."""
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    sends = iter([b""]) if method.client_streaming else b""
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    try:
+        answer = getattr(opened, kind)(path)(sends, timeout=20)
+        if method.server_streaming:
+            list(answer)
+    except grpc.RpcError as error:
+        failed: Any = error
+        status = rpc_status.from_call(failed)
+        info = error_details_pb2.ErrorInfo()
+        known = status is not None and status.details and status.details[0].Unpack(info)
+        return failed.code(), info.reason if known else ""
+    return grpc.StatusCode.OK, ""
+
+
+def test_every_identity_calls_every_rpc_and_only_the_contract_s_callers_are_admitted(stack: Stack) -> None:
+    tried, refused = 0, 0
+    admitted: set[tuple[str, str]] = set()
+    rpcs: set[str] = set()
+    for service in LISTENING_SERVICES:
+        for identity in certificates.IDENTITIES:
+            with channel(stack, service, stack.layout.certificates, identity) as opened:
+                for method in methods(opened):
+                    name = f"{method.containing_service.full_name}/{method.name}"
+                    rpcs.add(name)
+                    tried += 1
+                    code, reason = call(opened, method)
+                    if (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED"):
+                        refused += 1
+                    else:
+                        assert code is grpc.StatusCode.INVALID_ARGUMENT, f"{identity} {name}: {code} {reason}"
+                        admitted.add((identity, name))
+    print(json.dumps({"rpcs": len(rpcs), "pairs": tried, "refused": refused, "admitted": len(admitted)}))  # noqa: T201
+    assert rpcs > INTERNAL
+    assert {pair for pair in admitted if pair[0] != PEOPLE} == ADMITTED
+    assert {name for identity, name in admitted if identity == PEOPLE} == rpcs - INTERNAL
+    assert refused == tried - len(admitted)
+
+
+@pytest.mark.parametrize("service", LISTENING_SERVICES)
+def test_who_has_no_certificate_of_ours_does_not_even_connect(stack: Stack, service: str, tmp_path: Path) -> None:
+    certificates.ensure(tmp_path, dt.datetime.now(dt.UTC))
+    authority = grpc.ssl_channel_credentials((stack.layout.certificates / "ca.pem").read_bytes())
+    options = [("grpc.ssl_target_name_override", f"{service}.mesh")]
+    address = stack.plan.address(service)
+    strangers = {
+        "another authority's": channel(stack, service, tmp_path, "gateway"),
+        "none": grpc.secure_channel(address, authority, options=options),
+        "plain text": grpc.insecure_channel(address),
+    }
+    for name, opened in strangers.items():
+        with opened:
+            check: Any = opened.unary_unary("/grpc.health.v1.Health/Check")
+            with pytest.raises(grpc.RpcError) as caught:
+                check(b"", timeout=5)
+            failed: Any = caught.value
+            assert failed.code() is grpc.StatusCode.UNAVAILABLE, name
