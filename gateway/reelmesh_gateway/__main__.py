@@ -80,6 +80,7 @@ def _example(out: Path) -> Path:
         admin_port=9901,
         addresses=_EXAMPLE_ADDRESSES,
         certificates=Path("certificates"),
+        media_jwks=Path("keys", "media", "jwks.json"),
         descriptor_set=out / _CONTRACTS,
     )
 

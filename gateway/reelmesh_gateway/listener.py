@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from reelmesh_gateway import guard
 from reelmesh_gateway.contracts import Contracts
 from reelmesh_gateway.envoy import Node, address, extension, seconds, typed, watched
 from reelmesh_gateway.mesh import AccessLog, Limits, Mesh
@@ -14,6 +15,8 @@ from reelmesh_gateway.routes import BUFFER, CORS, TRANSCODER, error_body, routed
 _HTTP = "extensions.filters.network.http_connection_manager.v3"
 _LOCAL_ERRORS: Mapping[int, tuple[int, str, str]] = {
     400: (3, "REQUEST_MALFORMED", "%LOCAL_REPLY_BODY%"),
+    401: (16, "MEDIA_TOKEN_INVALID", "%LOCAL_REPLY_BODY%"),
+    403: (7, "MEDIA_TOKEN_MISMATCH", "the token does not open this object"),
     404: (5, "ROUTE_UNKNOWN", "no such resource or method"),
     405: (12, "METHOD_NOT_ALLOWED", "%LOCAL_REPLY_BODY%"),
     408: (4, "REQUEST_TIMEOUT", "the request took too long"),
@@ -24,23 +27,28 @@ _LOCAL_ERRORS: Mapping[int, tuple[int, str, str]] = {
 """google.rpc.Code, reason and message of what Envoy refuses by itself, by HTTP status."""
 
 
-def listener(mesh: Mesh, contracts: Contracts, folder: Path, port: int, descriptors: bytes) -> Node:
-    """Return the listener on 127.0.0.1:`port`; `folder` holds rds.yaml and `descriptors` as descriptors.binpb."""
+def listener(
+    mesh: Mesh, contracts: Contracts, folder: Path, port: int, descriptors: bytes, jwks: Path, keys: bytes
+) -> Node:
+    """Return the listener on 127.0.0.1:`port`.
+
+    `folder` holds rds.yaml and `descriptors` as descriptors.binpb, the file `jwks` the public `keys` of media tokens.
+    """
     limits = mesh.gateway.limits
     return typed(
         "config.listener.v3.Listener",
         name="gateway",
         address=address(f"127.0.0.1:{port}"),
         per_connection_buffer_limit_bytes=limits.buffer_bytes,
-        # Envoy reads the descriptor set only when the listener changes: let it change with the contracts.
-        metadata={"filter_metadata": {"reelmesh": {"contracts": hashlib.sha256(descriptors).hexdigest()[:16]}}},
+        # Envoy reads the descriptor set and the keys only when the listener changes: let it change with them.
+        metadata={"filter_metadata": {"reelmesh": {"contracts": _digest(descriptors), "keys": _digest(keys)}}},
         filter_chains=[
             {
                 "name": "plain",
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(mesh, contracts, folder),
+                        "typed_config": _connection_manager(mesh, contracts, folder, jwks),
                     }
                 ],
             }
@@ -48,14 +56,18 @@ def listener(mesh: Mesh, contracts: Contracts, folder: Path, port: int, descript
     )
 
 
-def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path) -> Node:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path, jwks: Path) -> Node:
     limits = mesh.gateway.limits
     return typed(
         f"{_HTTP}.HttpConnectionManager",
         stat_prefix="gateway",
         codec_type="AUTO",
         rds={"route_config_name": "routes", "config_source": watched(folder / "rds.yaml")},
-        http_filters=_filters(mesh, contracts, folder),
+        http_filters=_filters(mesh, contracts, folder, jwks),
         access_log=[_access_log(mesh.gateway.access_log)],
         # One path, one meaning: what the token guard sees is what the origin opens.
         normalize_path=True,
@@ -76,17 +88,18 @@ def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path) -> Node:
             "initial_stream_window_size": limits.buffer_bytes,
             "initial_connection_window_size": limits.buffer_bytes,
         },
-        local_reply_config={"mappers": [_local_reply(status) for status in _LOCAL_ERRORS]},
+        local_reply_config={"mappers": [_expired(), *(_local_reply(status) for status in _LOCAL_ERRORS)]},
     )
 
 
-def _filters(mesh: Mesh, contracts: Contracts, folder: Path) -> list[Node]:
+def _filters(mesh: Mesh, contracts: Contracts, folder: Path, jwks: Path) -> list[Node]:
     limits: Limits = mesh.gateway.limits
     methods = [
         method for service in mesh.routed().values() for method in routed_methods(service, contracts) if method.http
     ]
     return [
         extension(CORS, "extensions.filters.http.cors.v3.Cors"),
+        *guard.filters(mesh, jwks),
         extension("envoy.filters.http.grpc_web", "extensions.filters.http.grpc_web.v3.GrpcWeb"),
         extension(BUFFER, "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=limits.max_request_bytes),
         extension(
@@ -121,6 +134,20 @@ def _access_log(log: AccessLog) -> Node:
             "envoy.access_loggers.file", "extensions.access_loggers.file.v3.FileAccessLog", path=log.path, **form
         )
     return extension("envoy.access_loggers.stdout", "extensions.access_loggers.stream.v3.StdoutAccessLog", **form)
+
+
+def _expired() -> Node:
+    """Let a token that was good and is so no more be told from one that never was."""
+    matcher = {
+        "filter": guard.JWT,
+        "path": [{"key": guard.FAILURE}, {"key": "message"}],
+        "value": {"string_match": {"exact": guard.EXPIRED}},
+    }
+    return {
+        "filter": {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}},
+        "status_code": 403,
+        "body_format_override": {"json_format": error_body(7, "MEDIA_TOKEN_EXPIRED", "the token has expired")},
+    }
 
 
 def _local_reply(status: int) -> Node:

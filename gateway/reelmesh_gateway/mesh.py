@@ -96,6 +96,9 @@ class Service:
     said in the contract (`reelmesh.annotations.v1.access`). Empty admits nobody."""
     paths: tuple[str, ...] = setting(())
     """Path prefixes that the gateway sends to it as plain HTTP, GET and HEAD only, longest first."""
+    guarded: tuple[str, ...] = setting(())
+    """Those of `paths` for which a request needs a token of playback, as query parameter ``token``, whose path the
+    requested one begins with."""
     timeout: timedelta = setting(timedelta(seconds=15), least=_MOMENT)
     """Deadline of a unary rpc for a caller that sets none; the gateway also shortens a longer one to it."""
     stream_idle_timeout: timedelta = setting(timedelta(minutes=5), least=_MOMENT)
@@ -204,11 +207,7 @@ def _check(mesh: Mesh) -> None:
         for caller in service.callers:
             if caller != GATEWAY and caller not in mesh.services:
                 raise SettingError(f"{where}.callers: no service is named {caller!r}")
-        if service.grpc and service.paths:
-            raise SettingError(f"{where}.paths: a gRPC service's routes come from its contract")
-        for path in service.paths:
-            if not path.startswith("/"):
-                raise SettingError(f"{where}.paths: {path!r} does not begin with a slash")
+        _check_paths(service, where)
         for entry in (*service.grpc, *service.paths):
             if entry in served:
                 raise SettingError(f"{where}: {entry} is served by {served[entry]} already")
@@ -216,3 +215,14 @@ def _check(mesh: Mesh) -> None:
     for key, operator in mesh.gateway.access_log.fields.items():
         if _QUERY_OPERATOR.search(operator):
             raise SettingError(f"gateway.access_log.fields.{key}: would write queries, and with them tokens")
+
+
+def _check_paths(service: Service, where: str) -> None:
+    if service.grpc and service.paths:
+        raise SettingError(f"{where}.paths: a gRPC service's routes come from its contract")
+    for path in service.paths:
+        if not path.startswith("/"):
+            raise SettingError(f"{where}.paths: {path!r} does not begin with a slash")
+    for path in service.guarded:
+        if path not in service.paths or not path.endswith("/"):
+            raise SettingError(f"{where}.guarded: {path!r} is not one of paths, or does not end with a slash")

@@ -7,6 +7,7 @@ one static bootstrap first: the same listener, routes and clusters in one docume
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from reelmesh.mesh.keys import KeyRing
 from reelmesh_gateway.envoy import Node
 from reelmesh_gateway.write import dump
 
@@ -40,7 +42,7 @@ def envoy_binary() -> Path:
 def validate(bootstrap: Path) -> None:
     """Raise InvalidConfigurationError unless Envoy accepts `bootstrap` and everything that it refers to.
 
-    Certificates belong to the machine, not to the configuration: a throwaway one stands in for them.
+    Certificates and keys belong to the machine, not to the configuration: throwaway ones stand in for them.
     """
     with tempfile.TemporaryDirectory(prefix="reelmesh-envoy-") as name:
         folder = Path(name)
@@ -61,6 +63,7 @@ def _static(bootstrap: Path, folder: Path) -> Path:
         for chain in listener["filter_chains"]:
             manager = chain["filters"][0]["typed_config"]
             (manager["route_config"],) = _included(manager.pop("rds")["config_source"])
+            _replace_keys(manager)
     clusters = _included(dynamic["cds_config"])
     secrets: dict[str, Node] = {}
     for cluster in clusters:
@@ -81,6 +84,14 @@ def _static(bootstrap: Path, folder: Path) -> Path:
     static = folder / "static.yaml"
     static.write_bytes(dump(document))
     return static
+
+
+def _replace_keys(manager: Node) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    keys = KeyRing({"throwaway": key}).jwks()
+    for each in manager["http_filters"]:
+        for provider in each["typed_config"].get("providers", {}).values():
+            provider["local_jwks"] = {"inline_string": json.dumps(keys)}
 
 
 def _included(source: Node) -> list[Node]:

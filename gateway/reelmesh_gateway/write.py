@@ -26,12 +26,14 @@ def write(
     admin_port: int,
     addresses: Mapping[str, list[str]],
     certificates: Path,
+    media_jwks: Path,
     descriptor_set: Path,
 ) -> Path:
     """Write bootstrap, listener, routes, clusters, endpoints and secrets into the folder `out`; return the bootstrap.
 
     `addresses` names the endpoints of each service ("127.0.0.1:9000" or "unix:/path"); one that is missing has none.
-    `certificates` holds gateway.pem, gateway.key and ca.pem. Paths go into the files as they are given, so relative
+    `certificates` holds gateway.pem, gateway.key and ca.pem; `media_jwks` is a JSON Web Key Set with the keys of media
+    tokens, none where there is no such file yet. Paths go into the files as they are given, so relative
     ones count from Envoy's working directory. Calling it again on a running Envoy's folder changes its routes and
     endpoints without dropping a connection. New contracts and listener settings hold for new connections, while old
     ones go on as they are until they end or Envoy's drain time is over. Another port needs a new Envoy.
@@ -42,6 +44,7 @@ def write(
     contracts = Contracts.read(descriptor_set)
     check(mesh, contracts)
     descriptors = with_error_details(descriptor_set.read_bytes())
+    keys = media_jwks.read_bytes() if media_jwks.exists() else b""
     # What is referred to comes first: a listener must find its routes, a cluster its endpoints and secrets.
     files = {
         "descriptors.binpb": descriptors,
@@ -49,7 +52,7 @@ def write(
         **{endpoints_file(name): _resources([hosts]) for name, hosts in endpoints(mesh, addresses).items()},
         "cds.yaml": _resources(clusters(mesh, out)),
         "rds.yaml": _resources([route_configuration(mesh, contracts)]),
-        "lds.yaml": _resources([listener(mesh, contracts, out, gateway_port, descriptors)]),
+        "lds.yaml": _resources([listener(mesh, contracts, out, gateway_port, descriptors, media_jwks, keys)]),
         "bootstrap.yaml": dump(_bootstrap(mesh, out, admin_port)),
     }
     out.mkdir(parents=True, exist_ok=True)

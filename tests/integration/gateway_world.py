@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ports import free_port
 
 from reelmesh.catalog.v1 import video_pb2, video_service_pb2, video_service_pb2_grpc
 from reelmesh.ingest.v1 import upload_pb2, upload_service_pb2, upload_service_pb2_grpc
+from reelmesh.mesh.keys import KeyRing
 from reelmesh.playback.v1 import manifest_service_pb2, manifest_service_pb2_grpc
 from reelmesh.transcode.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, task_service_pb2_grpc
 from reelmesh_gateway.validate import envoy_binary
@@ -211,8 +213,19 @@ class World:
         self.addresses: dict[str, list[str]] = {}
         self.uploads = fake(FakeUploads)
         self.catalog = fake(FakeCatalog)
+        self.keys = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
+        (folder / "jwks.json").write_text(json.dumps(self.keys.jwks()))
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
+
+    def token(
+        self, prefix: str | None = "/media/", *, seconds: float = 60, keys: KeyRing | None = None, **claims: Any
+    ) -> str:
+        """Return a media token as playback signs them, good for so many seconds."""
+        expire = int(datetime.datetime.now(datetime.UTC).timestamp() + seconds)
+        common = {"iss": "reelmesh.playback", "aud": "media", "sub": "a viewing", "exp": expire, "prefix": prefix}
+        signed = {name: value for name, value in {**common, **claims}.items() if value is not None}
+        return (keys or self.keys).sign(signed)
 
     def write(self) -> Path:
         """Write the configuration for the present addresses."""
@@ -223,6 +236,7 @@ class World:
             admin_port=self.admin_port,
             addresses=self.addresses,
             certificates=self.certificates.folder,
+            media_jwks=self.folder / "jwks.json",
             descriptor_set=ROOT / "envoy" / "reelmesh.binpb",
         )
 

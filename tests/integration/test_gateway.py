@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import grpc
 import httpx
+import jwt
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
 from gateway_world import PLAYLIST, UPLOAD, VIDEO, FakeCatalog, World, eventually, fake, serve
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,6 +21,7 @@ from grpc_status import rpc_status
 
 from reelmesh.catalog.v1 import video_service_pb2, video_service_pb2_grpc
 from reelmesh.ingest.v1 import upload_service_pb2
+from reelmesh.mesh.keys import KeyRing
 from reelmesh.transcode.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
@@ -145,16 +148,60 @@ async def test_put_streams(world: World, web: httpx.AsyncClient) -> None:
     assert (only.name, only.offset, only.finish, only.body.data) == (UPLOAD, 7, True, b"")
 
 
-async def test_one_path_one_meaning(web: httpx.AsyncClient) -> None:
+async def test_media_opens_for_its_own_token_only(world: World, web: httpx.AsyncClient) -> None:
+    mine = world.token("/media/acme/v1/j1/")
+    path = "/media/acme/v1/j1/v720/00001.m4s"
+    answer = await web.get(f"{path}?token={mine}")
+    assert (answer.status_code, answer.text) == (200, f"GET {path} HTTP/1.1"), "the origin sees no token"
+    assert (await web.head(f"{path}?token={mine}")).status_code == 200
+
+    head, payload, signature = mine.split(".")
+    other = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
+    unsigned = jwt.encode({"aud": "media", "iss": "reelmesh.playback", "prefix": "/media/"}, "", "none")
+    refusals = {
+        "none": ("", 401, "MEDIA_TOKEN_INVALID"),
+        "empty": ("?token=", 401, "MEDIA_TOKEN_INVALID"),
+        "tampered": (f"?token={head}.{payload[:-2]}AA.{signature}", 401, "MEDIA_TOKEN_INVALID"),
+        "unsigned": (f"?token={unsigned}", 401, "MEDIA_TOKEN_INVALID"),
+        "by a stranger": (f"?token={world.token(keys=other)}", 401, "MEDIA_TOKEN_INVALID"),
+        "by another issuer": (f"?token={world.token(iss='someone')}", 401, "MEDIA_TOKEN_INVALID"),
+        "for manifests": (f"?token={world.token(aud='manifests')}", 403, "MEDIA_TOKEN_MISMATCH"),
+        "expired": (f"?token={world.token(seconds=-10)}", 403, "MEDIA_TOKEN_EXPIRED"),
+        "another video": (f"?token={world.token('/media/acme/v2/')}", 403, "MEDIA_TOKEN_MISMATCH"),
+        "another with a like name": (f"?token={world.token('/media/acme/v1/j1/v72/')}", 403, "MEDIA_TOKEN_MISMATCH"),
+        "no path": (f"?token={world.token(prefix=None)}", 403, "MEDIA_TOKEN_MISMATCH"),
+    }
+    for name, (query, status, wanted) in refusals.items():
+        answer = await web.get(path + query)
+        assert (answer.status_code, reason(answer)) == (status, wanted), name
+
+
+async def test_a_token_opens_nothing_by_a_detour(world: World, web: httpx.AsyncClient) -> None:
+    mine = world.token("/media/acme/v1/")
+    for detour in (
+        *("/media/acme/v1/../v2/a.m4s", "/media/acme/v1/%2e%2e/v2/a.m4s", "/media/acme/v1/%2E%2E/v2/a.m4s"),
+        *("/media/acme/v1/..%2fv2/a.m4s", "/media/acme/v1/..%5cv2/a.m4s", "/media/acme/v1/.%2e/v2/a.m4s"),
+        *("/media//acme/v2/a.m4s", "//media/acme/v2/a.m4s", "/media/./acme/v2/a.m4s", "/x/../media/acme/v2/a.m4s"),
+    ):
+        url = web.base_url.copy_with(raw_path=f"{detour}?token={mine}".encode())
+        assert (await web.get(url)).status_code in {400, 403}, detour
+    preflight = {"origin": "https://elsewhere.example", "access-control-request-method": "GET"}
+    assert (await web.options("/media/acme/v1/a.m4s", headers=preflight)).status_code == 200
+    assert (await web.options("/media/acme/v1/a.m4s")).status_code == 401
+
+
+async def test_one_path_one_meaning(world: World, web: httpx.AsyncClient) -> None:
+    token = world.token()
+
     async def get(path: str) -> httpx.Response:
-        return await web.get(web.base_url.copy_with(raw_path=path.encode()))
+        return await web.get(web.base_url.copy_with(raw_path=f"{path}?token={token}".encode()))
 
     for path in ("/media/..%2fsecret", "/media/%2e%2e%2fsecret", "/media/a%5c..%5cb"):
         assert (await get(path)).status_code == 400, path
     for path in ("/media/../secret", "/media/%2e%2e/secret", "/media//..//secret"):
-        assert (await get(path)).text.startswith(("GET /secret ", "GET /media/secret ")), path
-    assert (await get("/media/a//b.m4s?token=x")).text == "GET /media/a/b.m4s?token=x HTTP/1.1"
-    assert reason(await web.post("/media/a")) == "METHOD_NOT_ALLOWED"
+        assert (await get(path)).text.startswith(("GET /secret?", "GET /media/secret ")), path
+    assert (await get("/media/a//b.m4s")).text == "GET /media/a/b.m4s HTTP/1.1"
+    assert reason(await web.post(f"/media/a?token={token}")) == "METHOD_NOT_ALLOWED"
 
 
 async def test_what_is_internal_has_no_route(channel: grpc.aio.Channel, web: httpx.AsyncClient) -> None:
@@ -195,10 +242,10 @@ async def test_hot_reload(world: World, web: httpx.AsyncClient) -> None:
         async def moved() -> bool:
             return bool((await web.get(f"/v1/{VIDEO}")).json().get("video", {}).get("title") == "Two")
 
-        async with httpx.AsyncClient(base_url=world.url) as other, other.stream("GET", "/media/x") as open_stream:
+        async with httpx.AsyncClient(base_url=world.url) as other, other.stream("GET", "/x") as open_stream:
             world.write()
             await eventually(moved)
-            assert await open_stream.aread() == b"GET /media/x HTTP/1.1"
+            assert await open_stream.aread() == b"GET /x HTTP/1.1"
         stats = await world.stats()
         assert stats["listener_manager.listener_added"] == 1
         assert stats["listener_manager.listener_modified"] == 0
@@ -221,7 +268,8 @@ async def test_another_services_certificate_is_refused(world: World, web: httpx.
 
 
 async def test_access_log(world: World, web: httpx.AsyncClient) -> None:
-    await web.get("/media/a.m4s?token=secret")
+    token = world.token()
+    await web.get(f"/media/a.m4s?token={token}")
     await web.get(f"/v1/{VIDEO}/hls/main.m3u8")
     await web.get(f"/v1/{UPLOAD}?token=secret")
     log = world.folder / "access.log"
@@ -232,6 +280,7 @@ async def test_access_log(world: World, web: httpx.AsyncClient) -> None:
     await eventually(written)
     lines = log.read_text().splitlines()
     assert "secret" not in "".join(lines)
+    assert token not in "".join(lines)
     media, manifest, _ = map(json.loads, lines)
     assert (media["path"], media["service"], media["status"]) == ("/media/a.m4s", "origin", 200)
     assert (manifest["path"], manifest["grpc_status"]) == (f"/v1/{VIDEO}/hls/main.m3u8", "OK")

@@ -24,6 +24,7 @@ def written(tmp_path: Path, **changes: Any) -> Path:
         "admin_port": 9901,
         "addresses": {"ingest": ["127.0.0.1:9001"]},
         "certificates": tmp_path / "certificates",
+        "media_jwks": tmp_path / "jwks.json",
         "descriptor_set": DESCRIPTORS,
         **changes,
     }

@@ -16,7 +16,7 @@ NS = {"m": dash.NAMESPACE}
 
 
 def mpd(made: SegmentIndex) -> etree._Element:
-    return etree.fromstring(dash.mpd(from_proto(made), "/media", NOW))
+    return etree.fromstring(dash.mpd(from_proto(made), "/media", "?token=t", NOW))
 
 
 def find(root: etree._Element, path: str) -> list[etree._Element]:
@@ -96,8 +96,8 @@ def test_the_timeline_is_that_of_the_segments(segments: int) -> None:
         assert timeline(representation) == [(segment.start, segment.duration) for segment in track.segments]
         assert template.get("timescale") == str(track.timescale)
         assert template.get("startNumber") == "0"
-        assert template.get("media") == f"/media/{PREFIX}/$RepresentationID$/$Number%05d$.m4s"
-        assert template.get("initialization") == f"/media/{PREFIX}/$RepresentationID$/init.mp4"
+        assert template.get("media") == f"/media/{PREFIX}/$RepresentationID$/$Number%05d$.m4s?token=t"
+        assert template.get("initialization") == f"/media/{PREFIX}/$RepresentationID$/init.mp4?token=t"
 
 
 def test_equal_durations_are_one_run() -> None:

@@ -10,22 +10,24 @@ from reelmesh.playback import hls
 from reelmesh.playback.presentation import from_proto
 from reelmesh.transcode.v1.segment_index_pb2 import SegmentIndex
 
+QUERY = "?token=t"
+
 
 def media(made: SegmentIndex, track_id: str = "v1080", media_url: str = "/media") -> str:
     presentation = from_proto(made)
     track = presentation.track(track_id)
     assert track is not None
-    return hls.media(presentation, track, media_url)
+    return hls.media(presentation, track, media_url, QUERY)
 
 
 def test_variants_name_what_they_need() -> None:
     presentation = from_proto(index(4))
-    text = hls.multivariant(presentation)
+    text = hls.multivariant(presentation, QUERY)
     playlist = m3u8.loads(text)
     assert playlist.is_variant
     assert playlist.is_independent_segments
     assert "#EXT-X-VERSION:7" in text.splitlines()
-    assert [variant.uri for variant in playlist.playlists] == ["v1080/index.m3u8", "v360/index.m3u8"]
+    assert [variant.uri for variant in playlist.playlists] == [f"v1080/index.m3u8{QUERY}", f"v360/index.m3u8{QUERY}"]
     sound = presentation.audios[0]
     for variant, track in zip(playlist.playlists, presentation.videos, strict=True):
         info = variant.stream_info
@@ -39,22 +41,27 @@ def test_variants_name_what_they_need() -> None:
             assert info.bandwidth > segment.size * 8 * track.timescale / segment.duration
     assert playlist.playlists[0].stream_info.resolution == (1920, 1080)
     (entry,) = playlist.media
-    assert (entry.type, entry.group_id, entry.uri, entry.channels) == ("AUDIO", "audio-mp4a", "a0/index.m3u8", "2")
+    assert (entry.type, entry.group_id, entry.uri, entry.channels) == (
+        "AUDIO",
+        "audio-mp4a",
+        "a0/index.m3u8?token=t",
+        "2",
+    )
     assert (entry.default, entry.autoselect, entry.language) == ("YES", "YES", None)
 
 
 def test_a_video_without_sound_has_no_group() -> None:
-    playlist = m3u8.loads(hls.multivariant(from_proto(index(2, languages=()))))
+    playlist = m3u8.loads(hls.multivariant(from_proto(index(2, languages=())), QUERY))
     assert not playlist.media
     assert [variant.stream_info.audio for variant in playlist.playlists] == [None, None]
     assert playlist.playlists[0].stream_info.codecs == "avc1.64001f"
 
 
 def test_sound_without_a_picture_is_a_variant() -> None:
-    playlist = m3u8.loads(hls.multivariant(from_proto(index(2, heights=()))))
+    playlist = m3u8.loads(hls.multivariant(from_proto(index(2, heights=())), QUERY))
     (variant,) = playlist.playlists
     assert (variant.uri, variant.stream_info.codecs, variant.stream_info.resolution) == (
-        "a0/index.m3u8",
+        "a0/index.m3u8?token=t",
         "mp4a.40.2",
         None,
     )
@@ -62,7 +69,7 @@ def test_sound_without_a_picture_is_a_variant() -> None:
 
 
 def test_languages_have_names_of_their_own() -> None:
-    playlist = m3u8.loads(hls.multivariant(from_proto(index(2, languages=("en", "de", "en")))))
+    playlist = m3u8.loads(hls.multivariant(from_proto(index(2, languages=("en", "de", "en"))), QUERY))
     assert [(m.name, m.language, m.default) for m in playlist.media] == [
         ("en a0", "en", "YES"),
         ("de", "de", "NO"),
@@ -74,9 +81,9 @@ def test_languages_have_names_of_their_own() -> None:
 def test_each_codec_of_sound_has_its_variants() -> None:
     made = index(2, languages=("en", "en"))
     made.tracks[-1].track.codec = "opus"
-    playlist = m3u8.loads(hls.multivariant(from_proto(made)))
+    playlist = m3u8.loads(hls.multivariant(from_proto(made), QUERY))
     assert {(v.uri, v.stream_info.codecs, v.stream_info.audio) for v in playlist.playlists} == {
-        (f"{id_}/index.m3u8", f"avc1.64001f,{codec}", group)
+        (f"{id_}/index.m3u8{QUERY}", f"avc1.64001f,{codec}", group)
         for id_ in ("v1080", "v360")
         for codec, group in (("mp4a.40.2", "audio-mp4a"), ("opus", "audio-opus"))
     }
@@ -95,9 +102,9 @@ def test_a_growing_playlist_is_an_event() -> None:
     playlist = m3u8.loads(text)
     assert playlist.media_sequence == 0
     assert [segment.uri for segment in playlist.segments] == [
-        f"/media/{PREFIX}/v1080/{number:05d}.m4s" for number in range(3)
+        f"/media/{PREFIX}/v1080/{number:05d}.m4s{QUERY}" for number in range(3)
     ]
-    assert playlist.segment_map[0].uri == f"/media/{PREFIX}/v1080/init.mp4"
+    assert playlist.segment_map[0].uri == f"/media/{PREFIX}/v1080/init.mp4{QUERY}"
     assert [segment.duration for segment in playlist.segments] == [2.002, 4.004, 4.004]
 
 
@@ -124,5 +131,5 @@ def test_playlists_only_grow(track: str) -> None:
 
 def test_segments_may_lie_elsewhere() -> None:
     text = media(index(1), media_url="https://cdn.example.com/m")
-    assert f'#EXT-X-MAP:URI="https://cdn.example.com/m/{PREFIX}/v1080/init.mp4"' in text
-    assert f"https://cdn.example.com/m/{PREFIX}/v1080/00000.m4s" in text
+    assert f'#EXT-X-MAP:URI="https://cdn.example.com/m/{PREFIX}/v1080/init.mp4{QUERY}"' in text
+    assert f"https://cdn.example.com/m/{PREFIX}/v1080/00000.m4s{QUERY}" in text

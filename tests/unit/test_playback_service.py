@@ -3,16 +3,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import m3u8
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from playback_fakes import (
+    PREFIX,
     VIDEO,
     CountingIds,
     FakeCatalog,
@@ -24,12 +26,14 @@ from playback_fakes import (
 )
 
 from reelmesh.mesh.interceptors import Errors, Validation
+from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import VideoName, encode_page_token
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.progress import Watching
 from reelmesh.playback.service import ManifestService, PlaybackService
 from reelmesh.playback.sessions import Sessions, Standing
+from reelmesh.playback.tokens import Tokens
 from reelmesh.playback.v1 import manifest_service_pb2 as manifest_pb
 from reelmesh.playback.v1 import playback_service_pb2 as pb
 from reelmesh.playback.v1.manifest_service_pb2_grpc import ManifestServiceStub, add_ManifestServiceServicer_to_server
@@ -42,6 +46,10 @@ if TYPE_CHECKING:  # the generated stubs have the types, the generated code does
 
 ACME = "organizations/acme"
 UNKNOWN_SESSION = f"{ACME}/sessions/00000000-0000-7000-8000-00000000ffff"
+
+
+KEYS = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
+LIFE = timedelta(minutes=15)
 
 
 @dataclass
@@ -61,6 +69,14 @@ class World:
         )
         return (await self.playback.CreatePlaybackSession(request)).session
 
+    async def token(self) -> str:
+        """Return what opens the manifests of VIDEO."""
+        return (await self.start()).hls_uri.partition("?token=")[2]
+
+    @staticmethod
+    def dash(token: str) -> manifest_pb.GetDashManifestRequest:
+        return manifest_pb.GetDashManifestRequest(video=str(VIDEO), token=token)
+
     async def watch(self, session: PlaybackSession, seconds: float) -> WatchProgress:
         position = Duration()
         position.FromTimedelta(timedelta(seconds=seconds))
@@ -78,23 +94,34 @@ async def world() -> AsyncIterator[World]:
     source, catalog, clock, progress = FakeSource(index(3)), FakeCatalog(), ManualClock(), MemoryProgressStore()
     catalog.standings[VIDEO] = Standing.PLAYABLE
     presentations = Presentations(source, clock.monotonic)
+    tokens = Tokens(KEYS, clock, LIFE, "/media")
     sessions = Sessions(
         MemorySessionStore(),
         Watching(progress),
         catalog,
         presentations,
+        tokens,
         clock,
         CountingIds(),
         life=timedelta(hours=24),
     )
     server = grpc.aio.server(interceptors=[Errors(), Validation(b"key")])
     add_PlaybackServiceServicer_to_server(PlaybackService(sessions, "http://host:8080/"), server)
-    add_ManifestServiceServicer_to_server(ManifestService(Manifests(presentations, clock, "/media")), server)
+    add_ManifestServiceServicer_to_server(ManifestService(Manifests(presentations, tokens, clock, "/media")), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield World(source, catalog, clock, progress, PlaybackServiceStub(channel), ManifestServiceStub(channel))
     await server.stop(0)
+
+
+def without_tokens(session: PlaybackSession) -> PlaybackSession:
+    """Return a session without what is signed anew each time."""
+    bare = PlaybackSession()
+    bare.CopyFrom(session)
+    for field in ("hls_uri", "dash_uri", "media_token", "media_token_expire_time"):
+        bare.ClearField(field)
+    return bare
 
 
 async def refused(asked: Any) -> tuple[grpc.StatusCode, str, float | None]:
@@ -113,11 +140,18 @@ async def refused(asked: Any) -> tuple[grpc.StatusCode, str, float | None]:
 
 async def test_a_session_says_where_to_play(world: World) -> None:
     session = await world.start("ann")
-    assert session.hls_uri == f"http://host:8080/v1/{VIDEO}/hls/main.m3u8"
-    assert session.dash_uri == f"http://host:8080/v1/{VIDEO}/dash/main.mpd"
+    hls, _, token = session.hls_uri.partition("?token=")
+    assert hls == f"http://host:8080/v1/{VIDEO}/hls/main.m3u8"
+    assert session.dash_uri.startswith(f"http://host:8080/v1/{VIDEO}/dash/main.mpd?token=")
+    claims = KEYS.read(token, issuer="reelmesh.playback", audience="manifests")
+    assert (claims["sub"], claims["video"], claims["exp"]) == (session.name, str(VIDEO), session.expire_time.seconds)
+    claims = KEYS.read(session.media_token, issuer="reelmesh.playback", audience="media")
+    assert (claims["sub"], claims["prefix"]) == (session.name, f"/media/{PREFIX}/")
+    assert session.media_token_expire_time.ToDatetime(UTC) == world.clock.now() + LIFE
     assert session.resume_position.ToTimedelta() == timedelta()
     assert session.expire_time.ToDatetime() - session.create_time.ToDatetime() == timedelta(hours=24)
-    assert (await world.playback.GetPlaybackSession(pb.GetPlaybackSessionRequest(name=session.name))).session == session
+    again = (await world.playback.GetPlaybackSession(pb.GetPlaybackSessionRequest(name=session.name))).session
+    assert without_tokens(again) == without_tokens(session)
 
 
 async def test_sessions_end(world: World) -> None:
@@ -135,7 +169,7 @@ async def test_a_repeated_request_starts_one_session(world: World) -> None:
     first = await world.start("ann", request_id=request_id)
     world.clock.advance(5)
     world.catalog.standings.clear()  # what was answered once is answered again
-    assert await world.start("ann", request_id=request_id) == first
+    assert without_tokens(await world.start("ann", request_id=request_id)) == without_tokens(first)
     world.catalog.standings[VIDEO] = Standing.PLAYABLE
     assert (await world.start("ann", request_id=str(uuid.uuid4()))).name != first.name
 
@@ -240,24 +274,30 @@ async def test_foreign_page_tokens(world: World, token: str) -> None:
 
 
 async def test_manifests_are_served_with_their_headers(world: World) -> None:
-    call = world.manifests.GetHlsMultivariantPlaylist(manifest_pb.GetHlsMultivariantPlaylistRequest(video=str(VIDEO)))
+    token = await world.token()
+    request_main = manifest_pb.GetHlsMultivariantPlaylistRequest(video=str(VIDEO), token=token)
+    call = world.manifests.GetHlsMultivariantPlaylist(request_main)
     body = (await call).body
     assert body.content_type == "application/vnd.apple.mpegurl"
     headers = dict(await call.initial_metadata())
-    assert headers["cache-control"] == "public, max-age=1"
+    assert headers["cache-control"] == "private, max-age=1"
     assert str(headers["etag"]).startswith('"')
     for variant in m3u8.loads(body.data.decode()).playlists:
-        track = str(variant.uri).partition("/")[0]
-        request = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track=track)
-        listed = (await world.manifests.GetHlsMediaPlaylist(request)).body
-        assert len(m3u8.loads(listed.data.decode()).segments) == 3
-    mpd = (await world.manifests.GetDashManifest(manifest_pb.GetDashManifestRequest(video=str(VIDEO)))).body
+        track, _, query = str(variant.uri).partition("/index.m3u8?token=")
+        assert query == token, "a playlist is opened by the same one"
+        request = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track=track, token=query)
+        listed = m3u8.loads((await world.manifests.GetHlsMediaPlaylist(request)).body.data.decode())
+        assert len(listed.segments) == 3
+        opened = {str(segment.uri).partition("?token=")[2] for segment in listed.segments}
+        (claims,) = (KEYS.read(each, issuer="reelmesh.playback", audience="media") for each in opened)
+        assert all(str(segment.uri).startswith(claims["prefix"]) for segment in listed.segments)
+    mpd = (await world.manifests.GetDashManifest(world.dash(token))).body
     assert mpd.content_type == "application/dash+xml"
     assert b'type="dynamic"' in mpd.data
 
 
 async def test_a_final_manifest_may_be_cached_for_long(world: World) -> None:
-    request = manifest_pb.GetDashManifestRequest(video=str(VIDEO))
+    request = world.dash(await world.token())
     growing = world.manifests.GetDashManifest(request)
     before = (await growing).body.data
     # The same revision, but complete: a state of its own.
@@ -267,12 +307,12 @@ async def test_a_final_manifest_may_be_cached_for_long(world: World) -> None:
     after = (await final).body.data
     assert before != after
     headers = dict(await final.initial_metadata())
-    assert headers["cache-control"] == "public, max-age=3600"
+    assert headers["cache-control"] == "private, max-age=60"
     assert headers["etag"] != dict(await growing.initial_metadata())["etag"]
 
 
 async def test_a_manifest_is_written_once_for_each_state(world: World) -> None:
-    request = manifest_pb.GetDashManifestRequest(video=str(VIDEO))
+    request = world.dash(await world.token())
     first = (await world.manifests.GetDashManifest(request)).body.data
     world.clock.advance(10)  # read anew, but nothing has changed: publishTime stays
     assert (await world.manifests.GetDashManifest(request)).body.data == first
@@ -282,12 +322,62 @@ async def test_a_manifest_is_written_once_for_each_state(world: World) -> None:
 
 
 async def test_manifests_that_are_not_there(world: World) -> None:
-    request = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track="v9")
+    token = await world.token()
+    request = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track="v9", token=token)
     unknown = (grpc.StatusCode.NOT_FOUND, "TRACK_UNKNOWN", None)
     assert await refused(world.manifests.GetHlsMediaPlaylist(request)) == unknown
     nothing = (grpc.StatusCode.NOT_FOUND, "VIDEO_NOT_PLAYABLE", None)
     for made in (None, index(0)):
         world.source.made = made
         world.clock.advance(60)
-        dash = manifest_pb.GetDashManifestRequest(video=str(VIDEO))
-        assert await refused(world.manifests.GetDashManifest(dash)) == nothing
+        assert await refused(world.manifests.GetDashManifest(world.dash(token))) == nothing
+
+
+async def test_manifests_open_for_their_own_token_only(world: World) -> None:
+    token = await world.token()
+    other = VideoName("acme", "0198c0de-0000-7000-8000-0000000000ff")
+    world.catalog.standings[other] = Standing.PLAYABLE
+    media = (await world.start()).media_token
+    stranger = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
+    forged = stranger.sign(KEYS.read(token, issuer="reelmesh.playback", audience="manifests"))
+    unauthenticated, denied = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
+    for presented, code, reason in (
+        ("", unauthenticated, "TOKEN_REQUIRED"),
+        ("x", unauthenticated, "TOKEN_INVALID"),
+        (token[:-3] + "abc", unauthenticated, "TOKEN_INVALID"),
+        (forged, unauthenticated, "TOKEN_INVALID"),
+        (media, unauthenticated, "TOKEN_INVALID"),
+        ((await world.start(video=other)).dash_uri.partition("token=")[2], denied, "TOKEN_OF_OTHER_VIDEO"),
+    ):
+        main = manifest_pb.GetHlsMultivariantPlaylistRequest(video=str(VIDEO), token=presented)
+        track = manifest_pb.GetHlsMediaPlaylistRequest(video=str(VIDEO), track="a0", token=presented)
+        for call in (
+            world.manifests.GetHlsMultivariantPlaylist(main),
+            world.manifests.GetHlsMediaPlaylist(track),
+            world.manifests.GetDashManifest(world.dash(presented)),
+        ):
+            assert await refused(call) == (code, reason, None)
+    world.clock.advance(24 * 3600)
+    assert await refused(world.manifests.GetDashManifest(world.dash(token))) == (denied, "TOKEN_EXPIRED", None)
+
+
+async def test_a_media_token_is_renewed_before_its_end_and_lasts_a_complete_film(world: World) -> None:
+    async def token() -> tuple[str, float]:
+        session = (await world.playback.GetPlaybackSession(pb.GetPlaybackSessionRequest(name=name))).session
+        left = session.media_token_expire_time.ToDatetime(UTC) - world.clock.now()
+        return session.media_token, left.total_seconds()
+
+    name = (await world.start()).name
+    first, left = await token()
+    assert left == LIFE.total_seconds()
+    world.clock.advance(LIFE.total_seconds() / 2)
+    assert await token() == (first, LIFE.total_seconds() / 2)
+    world.clock.advance(1)
+    second, left = await token()
+    assert (second == first, left) == (False, LIFE.total_seconds())
+    world.source.made = index(3, complete=True)
+    world.clock.advance(LIFE.total_seconds() / 2 - 50)
+    assert (await token())[1] == LIFE.total_seconds() + 100, "the film's length more"
+    world.clock.advance(24 * 3600 - 3 * LIFE.total_seconds())
+    world.clock.advance(LIFE.total_seconds())
+    assert (await token())[1] < LIFE.total_seconds() + 100, "not beyond the session's end"

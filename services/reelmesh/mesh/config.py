@@ -102,6 +102,10 @@ class PlaybackConfig:
     """Life of a session."""
     media_url: str = "/media"
     """Where players fetch the media store: a path of the gateway, or a CDN's URL."""
+    media_keys: Path = Path("keys/media")
+    """Folder of the keys that sign tokens of manifests and media; see mesh/keys.py."""
+    media_token_minutes: float = 15
+    """Life of a media token, besides the length of the film where a player may not know how to renew it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,13 @@ class OutOfRange(DomainError):
     reason = "OUT_OF_RANGE"
 
 
+class Unauthenticated(DomainError):
+    """It is not known, or not believed, who calls."""
+
+    code = code_pb2.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
 class PermissionDenied(DomainError):
     """The caller may not do this."""
 

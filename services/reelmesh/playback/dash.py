@@ -20,11 +20,11 @@ AVAILABLE_SINCE = "1970-01-01T00:00:00Z"
 """So long ago that every listed segment is available, whatever the player's clock says. It must never change."""
 
 
-def mpd(presentation: Presentation, media_url: str, published: datetime) -> bytes:
+def mpd(presentation: Presentation, media_url: str, query: str, published: datetime) -> bytes:
     """Write the manifest.
 
-    `media_url` is where the media store is served, without a slash at the end; `published` is when this state of a
-    growing presentation was first seen.
+    `media_url` is where the media store is served, without a slash at the end; `query` ends every address; `published`
+    is when this state of a growing presentation was first seen.
     """
     namespaces: Any = {None: NAMESPACE}  # the stubs know no default namespace
     root = etree.Element("MPD", nsmap=namespaces, profiles=PROFILES, minBufferTime="PT4S")
@@ -54,7 +54,7 @@ def mpd(presentation: Presentation, media_url: str, published: datetime) -> byte
         if language:
             adaptation.set("lang", language)
         for track in tracks:
-            adaptation.append(_representation(track, folder, target))
+            adaptation.append(_representation(track, folder, query, target))
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
 
 
@@ -66,7 +66,7 @@ def _by_language(tracks: Sequence[Track]) -> dict[str, list[Track]]:
     return found
 
 
-def _representation(track: Track, folder: str, target: int) -> etree._Element:
+def _representation(track: Track, folder: str, query: str, target: int) -> etree._Element:
     representation = etree.Element(
         "Representation", id=track.id, codecs=track.codec, bandwidth=str(track.peak_bitrate(target))
     )
@@ -84,8 +84,8 @@ def _representation(track: Track, folder: str, target: int) -> etree._Element:
         "SegmentTemplate",
         timescale=str(track.timescale),
         startNumber="0",
-        initialization=f"{folder}/$RepresentationID$/init.mp4",
-        media=f"{folder}/$RepresentationID$/$Number%05d$.m4s",
+        initialization=f"{folder}/$RepresentationID$/init.mp4{query}",
+        media=f"{folder}/$RepresentationID$/$Number%05d$.m4s{query}",
     )
     template.append(_timeline(track.segments))
     return representation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reelmesh.mesh.errors import FailedPrecondition, InvalidArgument, NotFound
+from reelmesh.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 
 
 class VideoUnknown(NotFound):
@@ -33,6 +33,30 @@ class SessionUnknown(NotFound):
     """There is no such session, or it has expired."""
 
     reason = "SESSION_UNKNOWN"
+
+
+class TokenRequired(Unauthenticated):
+    """The address of a manifest lacks the token of its session."""
+
+    reason = "TOKEN_REQUIRED"
+
+
+class TokenInvalid(Unauthenticated):
+    """The token was not issued here, or not for manifests."""
+
+    reason = "TOKEN_INVALID"
+
+
+class TokenExpired(PermissionDenied):
+    """The session of the token is over."""
+
+    reason = "TOKEN_EXPIRED"
+
+
+class TokenOfOtherVideo(PermissionDenied):
+    """The token opens another video."""
+
+    reason = "TOKEN_OF_OTHER_VIDEO"
 
 
 class PositionBeyondEnd(InvalidArgument):

@@ -18,8 +18,8 @@ VERSION = "7"
 """Of the protocol: what EXT-X-MAP in a playlist of fragmented MP4 asks for."""
 
 
-def multivariant(presentation: Presentation) -> str:
-    """Write the playlist that names the others. Their addresses are relative to it: ``{track}/index.m3u8``."""
+def multivariant(presentation: Presentation, query: str) -> str:
+    """Write the playlist that names the others. Their addresses are relative to it: ``{track}/index.m3u8{query}``."""
     playlist = m3u8.M3U8()
     playlist.version = VERSION
     playlist.is_independent_segments = True
@@ -27,20 +27,23 @@ def multivariant(presentation: Presentation) -> str:
     groups = _audio_groups(presentation)
     target = presentation.target_duration
     for group, tracks in groups.items():
-        for entry in _media(group, tracks):
+        for entry in _media(group, tracks, query):
             playlist.add_media(entry)
     if not presentation.videos:
         for track in presentation.audios:
-            playlist.add_playlist(_variant(track, "", (), MediaList(), target))
+            playlist.add_playlist(_variant(track, "", (), MediaList(), target, query))
     for track in presentation.videos:
         for group, sounds in groups.items() or [("", [])]:
             named = MediaList(entry for entry in playlist.media if entry.group_id == group)
-            playlist.add_playlist(_variant(track, group, sounds, named, target))
+            playlist.add_playlist(_variant(track, group, sounds, named, target, query))
     return str(playlist.dumps())
 
 
-def media(presentation: Presentation, track: Track, media_url: str) -> str:
-    """Write the playlist of one track. `media_url` is where the media store is served, without a slash at the end."""
+def media(presentation: Presentation, track: Track, media_url: str, query: str) -> str:
+    """Write the playlist of one track.
+
+    `media_url` is where the media store is served, without a slash at the end; `query` ends every address.
+    """
     playlist = m3u8.M3U8()
     playlist.version = VERSION
     playlist.is_independent_segments = True
@@ -51,10 +54,10 @@ def media(presentation: Presentation, track: Track, media_url: str) -> str:
         # A player of something that grows would begin near its end; a film begins at its beginning.
         playlist.start = Start(0, "YES")
     folder = f"{media_url}/{quote(presentation.prefix)}/{track.id}"
-    init = InitializationSection("", f"{folder}/init.mp4")
+    init = InitializationSection("", f"{folder}/init.mp4{query}")
     for segment in track.segments:
         listed = ListedSegment(
-            uri=f"{folder}/{segment.number:05d}.m4s",
+            uri=f"{folder}/{segment.number:05d}.m4s{query}",
             duration=segment.duration / track.timescale,
             init_section=None,
         )
@@ -73,7 +76,7 @@ def _audio_groups(presentation: Presentation) -> dict[str, list[Track]]:
     return groups
 
 
-def _media(group: str, tracks: Sequence[Track]) -> list[Media]:
+def _media(group: str, tracks: Sequence[Track], query: str) -> list[Media]:
     names = Counter(track.language for track in tracks)
     found = []
     for place, track in enumerate(tracks):
@@ -82,7 +85,7 @@ def _media(group: str, tracks: Sequence[Track]) -> list[Media]:
             name = f"{name} {track.id}"
         found.append(
             Media(
-                uri=f"{track.id}/index.m3u8",
+                uri=f"{track.id}/index.m3u8{query}",
                 type="AUDIO",
                 group_id=group,
                 language=track.language or None,
@@ -95,7 +98,7 @@ def _media(group: str, tracks: Sequence[Track]) -> list[Media]:
     return found
 
 
-def _variant(track: Track, group: str, sounds: Sequence[Track], named: MediaList, target: int) -> Variant:
+def _variant(track: Track, group: str, sounds: Sequence[Track], named: MediaList, target: int, query: str) -> Variant:
     codecs = dict.fromkeys([track.codec, *(sound.codec for sound in sounds)])
     info = {
         # The dearest sound counts: a player may choose it with any picture.
@@ -109,4 +112,4 @@ def _variant(track: Track, group: str, sounds: Sequence[Track], named: MediaList
             info["frame_rate"] = float(track.format.frame_rate)
     if group:
         info["audio"] = group
-    return Variant(f"{track.id}/index.m3u8", info, named, "")
+    return Variant(f"{track.id}/index.m3u8{query}", info, named, "")

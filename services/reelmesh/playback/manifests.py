@@ -1,10 +1,10 @@
-"""Manifests as they are served: written once for each state of a presentation, with what caches need to know."""
+"""Manifests as they are served: written once for each state of a presentation, then made out to who asks for them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.names import VideoName
@@ -13,9 +13,13 @@ from reelmesh.playback.errors import NothingToPlay, TrackUnknown
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
+from reelmesh.playback.tokens import Tokens
 
-GROWING = "public, max-age=1"
-FINAL = "public, max-age=3600"
+# One viewer's, for the tokens in it.
+GROWING = "private, max-age=1"
+FINAL = "private, max-age=60"
+_PLACE = "0token0"
+"""Where the token goes in what is written once. No address of ours contains it."""
 CAPACITY = 64 << 20
 """Bytes of manifests held by one process."""
 
@@ -34,42 +38,53 @@ class Manifest:
 class Manifests:
     """Manifests of all videos."""
 
-    def __init__(self, presentations: Presentations, clock: Clock, media_url: str, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, presentations: Presentations, tokens: Tokens, clock: Clock, media_url: str, capacity: int = CAPACITY
+    ) -> None:
         """`media_url` is where players fetch the media store: a path of the manifests' host, or a URL."""
         self._presentations = presentations
+        self._tokens = tokens
         self._clock = clock
         self._media_url = media_url.rstrip("/")
         self._written: Lru[tuple[VideoName, str, int, bool, str], Manifest] = Lru(
             capacity, lambda manifest: 512 + len(manifest.body)
         )
 
-    async def hls_multivariant(self, video: VideoName) -> Manifest:
-        """Return the HLS multivariant playlist. Raises NothingToPlay, Unavailable."""
+    async def hls_multivariant(self, video: VideoName, token: str) -> Manifest:
+        """Return the HLS multivariant playlist. Raises as `Tokens.viewing` does, NothingToPlay, Unavailable."""
+        self._tokens.viewing(token, video)
         presentation = await self._get(video)
-        return self._once(presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation).encode())
+        written = self._once(
+            presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation, f"?token={_PLACE}").encode()
+        )
+        return _made_out(written, token)  # the playlists that it names are manifests too
 
-    async def hls_media(self, video: VideoName, track_id: str) -> Manifest:
-        """Return the HLS playlist of one track. Raises NothingToPlay, TrackUnknown, Unavailable."""
+    async def hls_media(self, video: VideoName, track_id: str, token: str) -> Manifest:
+        """Return the HLS playlist of one track. Raises as `hls_multivariant` does, and TrackUnknown."""
+        viewing = self._tokens.viewing(token, video)
         presentation = await self._get(video)
         track = presentation.track(track_id)
         if track is None:
             raise TrackUnknown("the presentation has no such track", track=track_id)
-        return self._once(
+        written = self._once(
             presentation,
             f"hls {track_id}",
             hls.CONTENT_TYPE,
-            lambda: hls.media(presentation, track, self._media_url).encode(),
+            lambda: hls.media(presentation, track, self._media_url, f"?token={_PLACE}").encode(),
         )
+        return _made_out(written, self._tokens.for_media(viewing, presentation).text)
 
-    async def dash(self, video: VideoName) -> Manifest:
-        """Return the DASH MPD. Raises NothingToPlay, Unavailable."""
+    async def dash(self, video: VideoName, token: str) -> Manifest:
+        """Return the DASH MPD. Raises as `hls_multivariant` does."""
+        viewing = self._tokens.viewing(token, video)
         presentation = await self._get(video)
-        return self._once(
+        written = self._once(
             presentation,
             "dash",
             dash.CONTENT_TYPE,
-            lambda: dash.mpd(presentation, self._media_url, self._clock.now()),
+            lambda: dash.mpd(presentation, self._media_url, f"?token={_PLACE}", self._clock.now()),
         )
+        return _made_out(written, self._tokens.for_media(viewing, presentation).text)
 
     async def _get(self, video: VideoName) -> Presentation:
         presentation = await self._presentations.get(video)
@@ -82,7 +97,15 @@ class Manifests:
         manifest = self._written.get(key)
         if manifest is None:
             body = write()
-            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            manifest = Manifest(content_type, body, etag, FINAL if presentation.complete else GROWING)
+            manifest = Manifest(content_type, body, _etag(body), FINAL if presentation.complete else GROWING)
             self._written.put(key, manifest)
         return manifest
+
+
+def _made_out(written: Manifest, token: str) -> Manifest:
+    body = written.body.replace(_PLACE.encode(), token.encode())
+    return replace(written, body=body, etag=_etag(written.etag.encode(), token.encode()))
+
+
+def _etag(*parts: bytes) -> str:
+    return f'"{hashlib.sha256(b" ".join(parts)).hexdigest()[:32]}"'

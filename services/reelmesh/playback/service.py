@@ -69,13 +69,17 @@ class PlaybackService(PlaybackServiceServicer):
     def _to_proto(self, session: Session) -> session_pb2.PlaybackSession:
         # The paths are those of ManifestService's google.api.http rules.
         manifests = f"{self._public_url}/v1/{session.video}"
+        media = session.media_token
         message = session_pb2.PlaybackSession(
             name=str(session.name),
             video=str(session.video),
             viewer=session.viewer,
-            hls_uri=f"{manifests}/hls/main.m3u8",
-            dash_uri=f"{manifests}/dash/main.mpd",
+            hls_uri=f"{manifests}/hls/main.m3u8?token={session.token}",
+            dash_uri=f"{manifests}/dash/main.mpd?token={session.token}",
+            media_token=media.text if media else "",
         )
+        if media:
+            message.media_token_expire_time.FromDatetime(media.expire_time)
         message.resume_position.FromTimedelta(session.resume_position)
         message.create_time.FromDatetime(session.create_time)
         message.expire_time.FromDatetime(session.expire_time)
@@ -92,21 +96,21 @@ class ManifestService(ManifestServiceServicer):
         self, request: manifest_pb.GetHlsMultivariantPlaylistRequest, context: Context
     ) -> manifest_pb.GetHlsMultivariantPlaylistResponse:
         """Return the HLS playlist that names the others."""
-        manifest = await self._manifests.hls_multivariant(VideoName.parse(request.video))
+        manifest = await self._manifests.hls_multivariant(VideoName.parse(request.video), request.token)
         return manifest_pb.GetHlsMultivariantPlaylistResponse(body=await _body(manifest, context))
 
     async def GetHlsMediaPlaylist(
         self, request: manifest_pb.GetHlsMediaPlaylistRequest, context: Context
     ) -> manifest_pb.GetHlsMediaPlaylistResponse:
         """Return the HLS playlist of one track."""
-        manifest = await self._manifests.hls_media(VideoName.parse(request.video), request.track)
+        manifest = await self._manifests.hls_media(VideoName.parse(request.video), request.track, request.token)
         return manifest_pb.GetHlsMediaPlaylistResponse(body=await _body(manifest, context))
 
     async def GetDashManifest(
         self, request: manifest_pb.GetDashManifestRequest, context: Context
     ) -> manifest_pb.GetDashManifestResponse:
         """Return the DASH MPD."""
-        manifest = await self._manifests.dash(VideoName.parse(request.video))
+        manifest = await self._manifests.dash(VideoName.parse(request.video), request.token)
         return manifest_pb.GetDashManifestResponse(body=await _body(manifest, context))
 
 

@@ -12,7 +12,9 @@ from reelmesh.mesh.clock import Clock, IdSource, derived_id
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.errors import NothingToPlay, SessionUnknown, VideoNotPlayable, VideoUnknown
 from reelmesh.playback.index import Presentations
+from reelmesh.playback.presentation import Presentation
 from reelmesh.playback.progress import Progress, Watching
+from reelmesh.playback.tokens import MediaToken, Tokens, Viewing
 
 TRY_AGAIN = timedelta(seconds=1)
 """When to ask again for a video that is being encoded."""
@@ -49,6 +51,10 @@ class Session:
     expire_time: datetime
     resume_position: timedelta = timedelta()
     """Where the viewer left off; follows from progress and is not kept with the session."""
+    token: str = ""
+    """Opens its manifests; issued anew whenever the session is asked for, like the other."""
+    media_token: MediaToken | None = None
+    """Opens its objects."""
 
 
 class SessionStore(Protocol):
@@ -73,6 +79,7 @@ class Sessions:
         watching: Watching,
         catalog: Catalog,
         presentations: Presentations,
+        tokens: Tokens,
         clock: Clock,
         ids: IdSource,
         life: timedelta,
@@ -81,6 +88,7 @@ class Sessions:
         self._watching = watching
         self._catalog = catalog
         self._presentations = presentations
+        self._tokens = tokens
         self._clock = clock
         self._ids = ids
         self._life = life
@@ -94,7 +102,7 @@ class Sessions:
         id_ = derived_id(request_id, f"session of {organization}") if request_id else self._ids.new()
         name = SessionName(organization, id_)
         if request_id and (earlier := await self._store.load(name)) is not None:
-            return await self._resumed(earlier)
+            return await self._opened(earlier)
         if video.organization != organization:
             raise VideoUnknown("the organization has no such video")
         duration = await self._duration(video)
@@ -104,11 +112,11 @@ class Sessions:
             session = await self._store.claim(session)
         else:
             await self._store.add(session)
-        return await self._resumed(session)
+        return await self._opened(session)
 
     async def get(self, name: SessionName) -> Session:
-        """Return a session. Raises SessionUnknown."""
-        return await self._resumed(await self._load(name))
+        """Return a session with fresh tokens. Raises SessionUnknown, VideoNotPlayable."""
+        return await self._opened(await self._load(name))
 
     async def update_progress(self, name: SessionName, position: timedelta) -> Progress:
         """Note how far a viewing is. Raises SessionUnknown, PositionBeyondEnd."""
@@ -133,9 +141,17 @@ class Sessions:
             raise SessionUnknown("there is no such session, or it has expired")
         return session
 
-    async def _resumed(self, session: Session) -> Session:
+    async def _opened(self, session: Session) -> Session:
+        """Return a session with what follows from elsewhere: where to resume, and what opens it."""
         position = await self._watching.resume_position(session.name.organization, session.viewer, session.video)
-        return replace(session, resume_position=position)
+        viewing = Viewing(session.name, session.video, session.expire_time)
+        presentation = await self._presentation(session.video)
+        return replace(
+            session,
+            resume_position=position,
+            token=self._tokens.for_manifests(viewing),
+            media_token=self._tokens.for_media(viewing, presentation),
+        )
 
     async def _duration(self, video: VideoName) -> timedelta:
         """Return the length of a video that can be played. Raises VideoUnknown, VideoNotPlayable."""
@@ -143,8 +159,10 @@ class Sessions:
         standing = await self._catalog.standing(video)
         if standing is Standing.NONE:
             raise VideoNotPlayable("there is nothing to play of this video")
+        return (await self._presentation(video)).duration
+
+    async def _presentation(self, video: VideoName) -> Presentation:
         try:
-            presentation = await self._presentations.get(video)
+            return await self._presentations.get(video)
         except NothingToPlay as error:
             raise VideoNotPlayable("the video is still being encoded", retry_after=TRY_AGAIN) from error
-        return presentation.duration

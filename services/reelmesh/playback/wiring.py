@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 from reelmesh.mesh.config import Config
+from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.server import Service, Target
 from reelmesh.playback.deletions import Deletions
 from reelmesh.playback.index import Presentations
@@ -15,6 +16,7 @@ from reelmesh.playback.progress import Watching
 from reelmesh.playback.service import ManifestService, PlaybackService
 from reelmesh.playback.sessions import Sessions
 from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore
+from reelmesh.playback.tokens import Tokens
 from reelmesh.playback.v1.manifest_service_pb2_grpc import add_ManifestServiceServicer_to_server
 from reelmesh.playback.v1.playback_service_pb2_grpc import add_PlaybackServiceServicer_to_server
 from reelmesh.stores.bundle import Stores
@@ -28,7 +30,9 @@ async def build(config: Config, stores: Stores) -> Target:
     await migrate(cassandra, "playback", config.cassandra.replication)
     await ensure_topics(stores.kafka, {MEDIA_EVENTS: stores.kafka.partitions})
     presentations = Presentations(TranscodeIndex(stores.channel("transcode")), time.monotonic)
-    manifests = Manifests(presentations, stores.clock, config.playback.media_url)
+    life = timedelta(minutes=config.playback.media_token_minutes)
+    tokens = Tokens(KeyRing.load(config.playback.media_keys), stores.clock, life, config.playback.media_url)
+    manifests = Manifests(presentations, tokens, stores.clock, config.playback.media_url)
     watching = Watching(CassandraProgressStore(cassandra))
     deletions = Deletions(watching, presentations)
     sessions = Sessions(
@@ -36,6 +40,7 @@ async def build(config: Config, stores: Stores) -> Target:
         watching,
         CatalogVideos(stores.channel("catalog")),
         presentations,
+        tokens,
         stores.clock,
         stores.ids,
         life=timedelta(hours=config.playback.session_hours),

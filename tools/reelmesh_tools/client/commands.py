@@ -167,6 +167,7 @@ def play(
             "session": session.name,
             "hls": session.hls_uri,
             "dash": session.dash_uri,
+            "token": session.media_token,
             "watch": platform.watch_url(session.video),
             "resume_position": session.resume_position.ToTimedelta().total_seconds(),
         }

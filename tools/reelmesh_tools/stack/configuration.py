@@ -30,6 +30,7 @@ def write(layout: Layout, plan: Plan) -> None:
             "contracts": str(repository() / "envoy" / "reelmesh.binpb"),
         },
         "services": plan.service_addresses,
+        "playback": {"media_keys": str(layout.media_keys)},
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 from reelmesh_gateway.write import write
-from reelmesh_tools.stack import probes
+from reelmesh_tools.stack import keys, probes
 from reelmesh_tools.stack.layout import Layout
 from reelmesh_tools.stack.plan import Plan
 from reelmesh_tools.stack.spec import ProcessSpec, Stage
@@ -27,6 +27,7 @@ def spec(layout: Layout, plan: Plan, mesh_file: Path, descriptor_set: Path) -> P
             admin_port=plan.ports["envoy-admin"],
             addresses=addresses,
             certificates=layout.certificates,
+            media_jwks=keys.jwks_file(layout.media_keys),
             descriptor_set=descriptor_set,
         )
 

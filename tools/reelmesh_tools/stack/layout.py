@@ -73,6 +73,11 @@ class Layout:
         return self.home / "certs"
 
     @property
+    def media_keys(self) -> Path:
+        """The keys that sign tokens of manifests and media, and jwks.json for the gateway."""
+        return self.home / "keys" / "media"
+
+    @property
     def config(self) -> Path:
         """Configuration rendered for the servers."""
         return self.home / "config"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reelmesh_tools.stack import certificates, configuration, jarlock, plan, processes, state
+from reelmesh_tools.stack import certificates, configuration, jarlock, keys, plan, processes, state
 from reelmesh_tools.stack.client import Stack, StackError
 from reelmesh_tools.stack.files import BusyError, exclusive
 from reelmesh_tools.stack.jarlock import LockError
@@ -58,6 +58,7 @@ def up(
             except (ValueError, NoFreePortError, JavaError, LockError) as error:
                 raise StackError(str(error)) from error
             certificates.ensure(layout.certificates, dt.datetime.now(dt.UTC))
+            keys.ensure(layout.media_keys)
             configuration.write(layout, planned)
             _spawn(layout, environment)
         try:

@@ -12,6 +12,7 @@ import type { PlaybackSession } from "../gen/reelmesh/playback/v1/session_pb";
 import type { Job } from "../gen/reelmesh/transcode/v1/job_pb";
 import { PlayerElement } from "../player/element";
 import { reportProgress, tellAndLeave } from "../player/progress";
+import { type MediaToken, MediaTokens, mediaToken } from "../player/tokens";
 import { viewer } from "../player/viewer";
 import { expose } from "../testing";
 import { clock, duration, seconds } from "../ui/format";
@@ -112,7 +113,8 @@ export class WatchPage extends View<State> {
     const start = seconds(session.resumePosition);
     this.set({ resumedAt: start });
     const uri = this.#format === "dash" ? session.dashUri : session.hlsUri;
-    await this.#player.play({ uri, start, duration: length });
+    const tokens = new MediaTokens(mediaToken(session), () => this.#renewed(session.name));
+    await this.#player.play({ uri, start, duration: length, tokens });
     // The last frame may end a little after the presentation is said to.
     const end = length || Number.POSITIVE_INFINITY;
     const stop = reportProgress(this.#player.video, (position, last) =>
@@ -141,6 +143,14 @@ export class WatchPage extends View<State> {
       }
       await sleep(500, this.gone);
     }
+  }
+
+  async #renewed(name: string): Promise<MediaToken> {
+    const { session } = await this.#clients.playback.getPlaybackSession({ name }, { signal: this.gone });
+    if (session === undefined) {
+      throw new ApiError("the viewing is gone", Code.NotFound, "SESSION_UNKNOWN");
+    }
+    return mediaToken(session);
   }
 
   #tell(session: PlaybackSession, position: number, last: boolean): void {

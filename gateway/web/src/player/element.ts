@@ -3,6 +3,7 @@ import { View } from "../ui/view";
 import { type ControlsActions, type ControlsState, controls, keyPressed } from "./controls";
 import { Engine } from "./engine";
 import { EventLog } from "./events";
+import type { MediaTokens } from "./tokens";
 
 /** What to play. */
 export interface Presentation {
@@ -12,6 +13,8 @@ export interface Presentation {
   start: number;
   /** Length of the whole presentation in seconds, also while it grows; 0 where nobody knows. */
   duration: number;
+  /** What opens its objects. */
+  tokens: MediaTokens;
 }
 
 /** `<reelmesh-player>`: the picture and its controls. Sends "failure" with Shaka's error when playing ended by one. */
@@ -47,12 +50,12 @@ export class PlayerElement extends View<ControlsState> {
   }
 
   /** Load a presentation and begin to play it where the browser allows. Rejects with Shaka's error. */
-  async play({ uri, start, duration }: Presentation): Promise<void> {
+  async play({ uri, start, duration, tokens }: Presentation): Promise<void> {
     this.#duration = duration;
     this.#engine ??= await Engine.attach(this.video, this.log);
     this.#engine.onChange = () => this.#refresh();
     this.#engine.onFailure = (detail) => this.dispatchEvent(new CustomEvent("failure", { detail }));
-    await this.#engine.load(uri, start);
+    await this.#engine.load(uri, start, tokens);
     // Refused without a click before; then the button is there.
     await this.video.play().catch(() => undefined);
   }

@@ -1,5 +1,6 @@
 import shaka from "shaka-player/dist/shaka-player.compiled-es2021.js";
 import type { EventLog } from "./events";
+import { type MediaTokens, withToken } from "./tokens";
 
 /** One choice of the quality menu. */
 export interface Quality {
@@ -30,6 +31,7 @@ export class Engine {
   readonly #player = new shaka.Player();
   /** Second up to which the manifest listed segments when it was last read. */
   #listed = 0;
+  #tokens: MediaTokens | undefined;
   #onChange: () => void = () => {};
   #onFailure: (error: shaka.util.Error) => void = () => {};
 
@@ -47,6 +49,7 @@ export class Engine {
     engine.#player.configure(SETTINGS);
     await engine.#player.attach(video);
     engine.#listen(video);
+    engine.#present();
     return engine;
   }
 
@@ -65,9 +68,13 @@ export class Engine {
     this.#onFailure = listener;
   }
 
-  /** Load a presentation at `start` seconds. Without an explicit start a growing one would begin at its end. */
-  async load(uri: string, start: number): Promise<void> {
-    this.#log.add("loading", { uri, start });
+  /**
+   * Load a presentation at `start` seconds; `tokens` open its objects. Without an explicit start a growing one would
+   * begin at its end.
+   */
+  async load(uri: string, start: number, tokens: MediaTokens): Promise<void> {
+    this.#tokens = tokens;
+    this.#log.add("loading", { start });
     await this.#player.load(uri, start);
     this.#log.add("loaded", { growing: this.#player.isDynamic() });
     this.#noteListed();
@@ -104,6 +111,16 @@ export class Engine {
   /** Let go of the video element. */
   async destroy(): Promise<void> {
     await this.#player.destroy();
+  }
+
+  /** Present the newest token instead of the one that the manifest had when it was read. */
+  #present(): void {
+    this.#player.getNetworkingEngine()?.registerRequestFilter(async (type, request) => {
+      if (type === shaka.net.NetworkingEngine.RequestType.SEGMENT && this.#tokens !== undefined) {
+        const token = await this.#tokens.current();
+        request.uris = request.uris.map((uri) => withToken(uri, token));
+      }
+    });
   }
 
   #listen(video: HTMLVideoElement): void {

@@ -28,7 +28,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+reelmesh/playback/v1/manifest_service.proto\x12\x14reelmesh.playback.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\"v\n!GetHlsMultivariantPlaylistRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\"N\n\"GetHlsMultivariantPlaylistResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"\x9e\x01\n\x1aGetHlsMediaPlaylistRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12-\n\x05track\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[a-z0-9]{1,16}$R\x05track\"G\n\x1bGetHlsMediaPlaylistResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"k\n\x16GetDashManifestRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\"C\n\x17GetDashManifestResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xfb\x04\n\x0fManifestService\x12\xda\x01\n\x1aGetHlsMultivariantPlaylist\x12\x37.reelmesh.playback.v1.GetHlsMultivariantPlaylistRequest\x1a\x38.reelmesh.playback.v1.GetHlsMultivariantPlaylistResponse\"I\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02:\x12\x32/v1/{video=organizations/*/videos/*}/hls/main.m3u8b\x04\x62ody\x12\xce\x01\n\x13GetHlsMediaPlaylist\x12\x30.reelmesh.playback.v1.GetHlsMediaPlaylistRequest\x1a\x31.reelmesh.playback.v1.GetHlsMediaPlaylistResponse\"R\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x43\x12;/v1/{video=organizations/*/videos/*}/hls/{track}/index.m3u8b\x04\x62ody\x12\xb9\x01\n\x0fGetDashManifest\x12,.reelmesh.playback.v1.GetDashManifestRequest\x1a-.reelmesh.playback.v1.GetDashManifestResponse\"I\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02:\x12\x32/v1/{video=organizations/*/videos/*}/dash/main.mpdb\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+reelmesh/playback/v1/manifest_service.proto\x12\x14reelmesh.playback.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\"\x9a\x01\n!GetHlsMultivariantPlaylistRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12\"\n\x05token\x18\x02 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80\x10\x88\xb5\x18\x02R\x05token\"N\n\"GetHlsMultivariantPlaylistResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"\xc2\x01\n\x1aGetHlsMediaPlaylistRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12-\n\x05track\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[a-z0-9]{1,16}$R\x05track\x12\"\n\x05token\x18\x03 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80\x10\x88\xb5\x18\x02R\x05token\"G\n\x1bGetHlsMediaPlaylistResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"\x8f\x01\n\x16GetDashManifestRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12\"\n\x05token\x18\x02 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80\x10\x88\xb5\x18\x02R\x05token\"C\n\x17GetDashManifestResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xfb\x04\n\x0fManifestService\x12\xda\x01\n\x1aGetHlsMultivariantPlaylist\x12\x37.reelmesh.playback.v1.GetHlsMultivariantPlaylistRequest\x1a\x38.reelmesh.playback.v1.GetHlsMultivariantPlaylistResponse\"I\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02:\x12\x32/v1/{video=organizations/*/videos/*}/hls/main.m3u8b\x04\x62ody\x12\xce\x01\n\x13GetHlsMediaPlaylist\x12\x30.reelmesh.playback.v1.GetHlsMediaPlaylistRequest\x1a\x31.reelmesh.playback.v1.GetHlsMediaPlaylistResponse\"R\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x43\x12;/v1/{video=organizations/*/videos/*}/hls/{track}/index.m3u8b\x04\x62ody\x12\xb9\x01\n\x0fGetDashManifest\x12,.reelmesh.playback.v1.GetDashManifestRequest\x1a-.reelmesh.playback.v1.GetDashManifestResponse\"I\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02:\x12\x32/v1/{video=organizations/*/videos/*}/dash/main.mpdb\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,30 +37,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST'].fields_by_name['video']._loaded_options = None
   _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST'].fields_by_name['video']._serialized_options = b'\272H8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$'
+  _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200\020\210\265\030\002'
   _globals['_GETHLSMEDIAPLAYLISTREQUEST'].fields_by_name['video']._loaded_options = None
   _globals['_GETHLSMEDIAPLAYLISTREQUEST'].fields_by_name['video']._serialized_options = b'\272H8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$'
   _globals['_GETHLSMEDIAPLAYLISTREQUEST'].fields_by_name['track']._loaded_options = None
   _globals['_GETHLSMEDIAPLAYLISTREQUEST'].fields_by_name['track']._serialized_options = b'\272H\024r\0222\020^[a-z0-9]{1,16}$'
+  _globals['_GETHLSMEDIAPLAYLISTREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_GETHLSMEDIAPLAYLISTREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200\020\210\265\030\002'
   _globals['_GETDASHMANIFESTREQUEST'].fields_by_name['video']._loaded_options = None
   _globals['_GETDASHMANIFESTREQUEST'].fields_by_name['video']._serialized_options = b'\272H8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$'
+  _globals['_GETDASHMANIFESTREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_GETDASHMANIFESTREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200\020\210\265\030\002'
   _globals['_MANIFESTSERVICE'].methods_by_name['GetHlsMultivariantPlaylist']._loaded_options = None
   _globals['_MANIFESTSERVICE'].methods_by_name['GetHlsMultivariantPlaylist']._serialized_options = b'\220\002\001\212\265\030\002\020\001\202\323\344\223\002:\0222/v1/{video=organizations/*/videos/*}/hls/main.m3u8b\004body'
   _globals['_MANIFESTSERVICE'].methods_by_name['GetHlsMediaPlaylist']._loaded_options = None
   _globals['_MANIFESTSERVICE'].methods_by_name['GetHlsMediaPlaylist']._serialized_options = b'\220\002\001\212\265\030\002\020\001\202\323\344\223\002C\022;/v1/{video=organizations/*/videos/*}/hls/{track}/index.m3u8b\004body'
   _globals['_MANIFESTSERVICE'].methods_by_name['GetDashManifest']._loaded_options = None
   _globals['_MANIFESTSERVICE'].methods_by_name['GetDashManifest']._serialized_options = b'\220\002\001\212\265\030\002\020\001\202\323\344\223\002:\0222/v1/{video=organizations/*/videos/*}/dash/main.mpdb\004body'
-  _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST']._serialized_start=198
-  _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST']._serialized_end=316
-  _globals['_GETHLSMULTIVARIANTPLAYLISTRESPONSE']._serialized_start=318
-  _globals['_GETHLSMULTIVARIANTPLAYLISTRESPONSE']._serialized_end=396
-  _globals['_GETHLSMEDIAPLAYLISTREQUEST']._serialized_start=399
-  _globals['_GETHLSMEDIAPLAYLISTREQUEST']._serialized_end=557
-  _globals['_GETHLSMEDIAPLAYLISTRESPONSE']._serialized_start=559
-  _globals['_GETHLSMEDIAPLAYLISTRESPONSE']._serialized_end=630
-  _globals['_GETDASHMANIFESTREQUEST']._serialized_start=632
-  _globals['_GETDASHMANIFESTREQUEST']._serialized_end=739
-  _globals['_GETDASHMANIFESTRESPONSE']._serialized_start=741
-  _globals['_GETDASHMANIFESTRESPONSE']._serialized_end=808
-  _globals['_MANIFESTSERVICE']._serialized_start=811
-  _globals['_MANIFESTSERVICE']._serialized_end=1446
+  _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST']._serialized_start=199
+  _globals['_GETHLSMULTIVARIANTPLAYLISTREQUEST']._serialized_end=353
+  _globals['_GETHLSMULTIVARIANTPLAYLISTRESPONSE']._serialized_start=355
+  _globals['_GETHLSMULTIVARIANTPLAYLISTRESPONSE']._serialized_end=433
+  _globals['_GETHLSMEDIAPLAYLISTREQUEST']._serialized_start=436
+  _globals['_GETHLSMEDIAPLAYLISTREQUEST']._serialized_end=630
+  _globals['_GETHLSMEDIAPLAYLISTRESPONSE']._serialized_start=632
+  _globals['_GETHLSMEDIAPLAYLISTRESPONSE']._serialized_end=703
+  _globals['_GETDASHMANIFESTREQUEST']._serialized_start=706
+  _globals['_GETDASHMANIFESTREQUEST']._serialized_end=849
+  _globals['_GETDASHMANIFESTRESPONSE']._serialized_start=851
+  _globals['_GETDASHMANIFESTRESPONSE']._serialized_end=918
+  _globals['_MANIFESTSERVICE']._serialized_start=921
+  _globals['_MANIFESTSERVICE']._serialized_end=1556
 # @@protoc_insertion_point(module_scope)

@@ -28,8 +28,10 @@ if _version_not_supported:
 class ManifestServiceStub:
     """ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
 
-    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
-    is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+    Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+    objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+    final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
     """
 
     def __init__(self, channel):
@@ -58,32 +60,37 @@ class ManifestServiceStub:
 class ManifestServiceServicer:
     """ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
 
-    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
-    is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+    Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+    objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+    final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
     """
 
     def GetHlsMultivariantPlaylist(self, request, context):
-        """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: anyone. Idempotent.
+        """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: whoever has the token. Idempotent.
 
-        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+        TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetHlsMediaPlaylist(self, request, context):
-        """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: anyone. Idempotent.
+        """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: whoever has the token. Idempotent.
 
-        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID;
+        PERMISSION_DENIED TOKEN_EXPIRED, TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDashManifest(self, request, context):
-        """GetDashManifest returns the DASH MPD. Callers: anyone. Idempotent.
+        """GetDashManifest returns the DASH MPD. Callers: whoever has the token. Idempotent.
 
-        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+        TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,8 +125,10 @@ def add_ManifestServiceServicer_to_server(servicer, server):
 class ManifestService:
     """ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
 
-    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
-    is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+    Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+    objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+    final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
     """
 
     @staticmethod

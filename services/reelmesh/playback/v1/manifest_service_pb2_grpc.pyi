@@ -29,8 +29,10 @@ GRPC_VERSION: str
 class ManifestServiceStub:
     """ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
 
-    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
-    is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+    Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+    objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+    final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
     """
 
     @_typing.overload
@@ -38,51 +40,61 @@ class ManifestServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ManifestServiceAsyncStub: ...
     GetHlsMultivariantPlaylist: _grpc.UnaryUnaryMultiCallable[_manifest_service_pb2.GetHlsMultivariantPlaylistRequest, _manifest_service_pb2.GetHlsMultivariantPlaylistResponse]
-    """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: anyone. Idempotent.
+    """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: whoever has the token. Idempotent.
 
-    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+    TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
     """
     GetHlsMediaPlaylist: _grpc.UnaryUnaryMultiCallable[_manifest_service_pb2.GetHlsMediaPlaylistRequest, _manifest_service_pb2.GetHlsMediaPlaylistResponse]
-    """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: anyone. Idempotent.
+    """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: whoever has the token. Idempotent.
 
-    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID;
+    PERMISSION_DENIED TOKEN_EXPIRED, TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
     """
     GetDashManifest: _grpc.UnaryUnaryMultiCallable[_manifest_service_pb2.GetDashManifestRequest, _manifest_service_pb2.GetDashManifestResponse]
-    """GetDashManifest returns the DASH MPD. Callers: anyone. Idempotent.
+    """GetDashManifest returns the DASH MPD. Callers: whoever has the token. Idempotent.
 
-    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+    TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class ManifestServiceAsyncStub(ManifestServiceStub):
     """ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
 
-    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
-    is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+    Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+    objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+    final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHlsMultivariantPlaylist: _aio.UnaryUnaryMultiCallable[_manifest_service_pb2.GetHlsMultivariantPlaylistRequest, _manifest_service_pb2.GetHlsMultivariantPlaylistResponse]  # type: ignore[assignment]
-    """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: anyone. Idempotent.
+    """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: whoever has the token. Idempotent.
 
-    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+    TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
     """
     GetHlsMediaPlaylist: _aio.UnaryUnaryMultiCallable[_manifest_service_pb2.GetHlsMediaPlaylistRequest, _manifest_service_pb2.GetHlsMediaPlaylistResponse]  # type: ignore[assignment]
-    """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: anyone. Idempotent.
+    """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: whoever has the token. Idempotent.
 
-    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID;
+    PERMISSION_DENIED TOKEN_EXPIRED, TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
     """
     GetDashManifest: _aio.UnaryUnaryMultiCallable[_manifest_service_pb2.GetDashManifestRequest, _manifest_service_pb2.GetDashManifestResponse]  # type: ignore[assignment]
-    """GetDashManifest returns the DASH MPD. Callers: anyone. Idempotent.
+    """GetDashManifest returns the DASH MPD. Callers: whoever has the token. Idempotent.
 
-    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+    TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
     """
 
 class ManifestServiceServicer(metaclass=_abc_1.ABCMeta):
     """ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
 
-    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
-    is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+    Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+    objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+    While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+    final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
     """
 
     @_abc_1.abstractmethod
@@ -91,9 +103,10 @@ class ManifestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manifest_service_pb2.GetHlsMultivariantPlaylistRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_manifest_service_pb2.GetHlsMultivariantPlaylistResponse, _abc.Awaitable[_manifest_service_pb2.GetHlsMultivariantPlaylistResponse]]:
-        """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: anyone. Idempotent.
+        """GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: whoever has the token. Idempotent.
 
-        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+        TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -102,9 +115,10 @@ class ManifestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manifest_service_pb2.GetHlsMediaPlaylistRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_manifest_service_pb2.GetHlsMediaPlaylistResponse, _abc.Awaitable[_manifest_service_pb2.GetHlsMediaPlaylistResponse]]:
-        """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: anyone. Idempotent.
+        """GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: whoever has the token. Idempotent.
 
-        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID;
+        PERMISSION_DENIED TOKEN_EXPIRED, TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -113,9 +127,10 @@ class ManifestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manifest_service_pb2.GetDashManifestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_manifest_service_pb2.GetDashManifestResponse, _abc.Awaitable[_manifest_service_pb2.GetDashManifestResponse]]:
-        """GetDashManifest returns the DASH MPD. Callers: anyone. Idempotent.
+        """GetDashManifest returns the DASH MPD. Callers: whoever has the token. Idempotent.
 
-        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+        TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
         """
 
 def add_ManifestServiceServicer_to_server(servicer: ManifestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

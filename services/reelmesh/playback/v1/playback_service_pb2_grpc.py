@@ -78,9 +78,9 @@ class PlaybackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPlaybackSession(self, request, context):
-        """GetPlaybackSession returns a viewing. Callers: anyone. Idempotent.
+        """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
 
-        Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,9 @@ class PlaybackServiceStub:
     on UNAVAILABLE with the same request_id.
     """
     GetPlaybackSession: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.GetPlaybackSessionRequest, _playback_service_pb2.GetPlaybackSessionResponse]
-    """GetPlaybackSession returns a viewing. Callers: anyone. Idempotent.
+    """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
 
-    Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
     """
     UpdateProgress: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.UpdateProgressRequest, _playback_service_pb2.UpdateProgressResponse]
     """UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
@@ -75,9 +75,9 @@ class PlaybackServiceAsyncStub(PlaybackServiceStub):
     on UNAVAILABLE with the same request_id.
     """
     GetPlaybackSession: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.GetPlaybackSessionRequest, _playback_service_pb2.GetPlaybackSessionResponse]  # type: ignore[assignment]
-    """GetPlaybackSession returns a viewing. Callers: anyone. Idempotent.
+    """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
 
-    Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
     """
     UpdateProgress: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.UpdateProgressRequest, _playback_service_pb2.UpdateProgressResponse]  # type: ignore[assignment]
     """UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
@@ -115,9 +115,9 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.GetPlaybackSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.GetPlaybackSessionResponse, _abc.Awaitable[_playback_service_pb2.GetPlaybackSessionResponse]]:
-        """GetPlaybackSession returns a viewing. Callers: anyone. Idempotent.
+        """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
 
-        Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -32,6 +32,8 @@ class PlaybackSession(_message.Message):
     RESUME_POSITION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    MEDIA_TOKEN_FIELD_NUMBER: _builtins.int
+    MEDIA_TOKEN_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "organizations/{organization}/sessions/{session}". Output only."""
     video: _builtins.str
@@ -39,9 +41,13 @@ class PlaybackSession(_message.Message):
     viewer: _builtins.str
     """Who watches: a name that the client keeps, so that viewing can be resumed. Empty for nobody in particular."""
     hls_uri: _builtins.str
-    """Where to get the HLS multivariant playlist. Output only."""
+    """Where to get the HLS multivariant playlist, with the token that opens it. Output only."""
     dash_uri: _builtins.str
-    """Where to get the DASH manifest. Output only."""
+    """Where to get the DASH manifest, with the token that opens it. Output only."""
+    media_token: _builtins.str
+    """Opens the presentation's objects as query parameter "token", in place of the one that a manifest lists: a player
+    that gets a fresh one by GetPlaybackSession goes on however long it was paused. Output only.
+    """
     @_builtins.property
     def resume_position(self) -> _duration_pb2.Duration:
         """Where this viewer left off, zero when never watched or watched to the end. Output only."""
@@ -54,6 +60,10 @@ class PlaybackSession(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When its addresses stop working. Output only."""
 
+    @_builtins.property
+    def media_token_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When media_token stops working. Output only."""
+
     def __init__(
         self,
         *,
@@ -65,10 +75,12 @@ class PlaybackSession(_message.Message):
         resume_position: _duration_pb2.Duration | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        media_token: _builtins.str = ...,
+        media_token_expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "resume_position", b"resume_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "media_token_expire_time", b"media_token_expire_time", "resume_position", b"resume_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

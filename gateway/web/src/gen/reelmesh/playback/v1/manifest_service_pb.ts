@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/playback/v1/manifest_service.proto.
  */
 export const file_reelmesh_playback_v1_manifest_service: GenFile = /*@__PURE__*/
-  fileDesc("CityZWVsbWVzaC9wbGF5YmFjay92MS9tYW5pZmVzdF9zZXJ2aWNlLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSJvCiFHZXRIbHNNdWx0aXZhcmlhbnRQbGF5bGlzdFJlcXVlc3QSSgoFdmlkZW8YASABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kIkgKIkdldEhsc011bHRpdmFyaWFudFBsYXlsaXN0UmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkikAEKGkdldEhsc01lZGlhUGxheWxpc3RSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JBImCgV0cmFjaxgCIAEoCUIXukgUchIyEF5bYS16MC05XXsxLDE2fSQiQQobR2V0SGxzTWVkaWFQbGF5bGlzdFJlc3BvbnNlEiIKBGJvZHkYASABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5ImQKFkdldERhc2hNYW5pZmVzdFJlcXVlc3QSSgoFdmlkZW8YASABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kIj0KF0dldERhc2hNYW5pZmVzdFJlc3BvbnNlEiIKBGJvZHkYASABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5MvsECg9NYW5pZmVzdFNlcnZpY2US2gEKGkdldEhsc011bHRpdmFyaWFudFBsYXlsaXN0EjcucmVlbG1lc2gucGxheWJhY2sudjEuR2V0SGxzTXVsdGl2YXJpYW50UGxheWxpc3RSZXF1ZXN0GjgucmVlbG1lc2gucGxheWJhY2sudjEuR2V0SGxzTXVsdGl2YXJpYW50UGxheWxpc3RSZXNwb25zZSJJkAIBirUYAhABgtPkkwI6YgRib2R5EjIvdjEve3ZpZGVvPW9yZ2FuaXphdGlvbnMvKi92aWRlb3MvKn0vaGxzL21haW4ubTN1OBLOAQoTR2V0SGxzTWVkaWFQbGF5bGlzdBIwLnJlZWxtZXNoLnBsYXliYWNrLnYxLkdldEhsc01lZGlhUGxheWxpc3RSZXF1ZXN0GjEucmVlbG1lc2gucGxheWJhY2sudjEuR2V0SGxzTWVkaWFQbGF5bGlzdFJlc3BvbnNlIlKQAgGKtRgCEAGC0+STAkNiBGJvZHkSOy92MS97dmlkZW89b3JnYW5pemF0aW9ucy8qL3ZpZGVvcy8qfS9obHMve3RyYWNrfS9pbmRleC5tM3U4ErkBCg9HZXREYXNoTWFuaWZlc3QSLC5yZWVsbWVzaC5wbGF5YmFjay52MS5HZXREYXNoTWFuaWZlc3RSZXF1ZXN0Gi0ucmVlbG1lc2gucGxheWJhY2sudjEuR2V0RGFzaE1hbmlmZXN0UmVzcG9uc2UiSZACAYq1GAIQAYLT5JMCOmIEYm9keRIyL3YxL3t2aWRlbz1vcmdhbml6YXRpb25zLyovdmlkZW9zLyp9L2Rhc2gvbWFpbi5tcGRiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_httpbody, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CityZWVsbWVzaC9wbGF5YmFjay92MS9tYW5pZmVzdF9zZXJ2aWNlLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSKMAQohR2V0SGxzTXVsdGl2YXJpYW50UGxheWxpc3RSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JBIbCgV0b2tlbhgCIAEoCUIMukgFcgMYgBCItRgCIkgKIkdldEhsc011bHRpdmFyaWFudFBsYXlsaXN0UmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkirQEKGkdldEhsc01lZGlhUGxheWxpc3RSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JBImCgV0cmFjaxgCIAEoCUIXukgUchIyEF5bYS16MC05XXsxLDE2fSQSGwoFdG9rZW4YAyABKAlCDLpIBXIDGIAQiLUYAiJBChtHZXRIbHNNZWRpYVBsYXlsaXN0UmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkigQEKFkdldERhc2hNYW5pZmVzdFJlcXVlc3QSSgoFdmlkZW8YASABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEhsKBXRva2VuGAIgASgJQgy6SAVyAxiAEIi1GAIiPQoXR2V0RGFzaE1hbmlmZXN0UmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHky+wQKD01hbmlmZXN0U2VydmljZRLaAQoaR2V0SGxzTXVsdGl2YXJpYW50UGxheWxpc3QSNy5yZWVsbWVzaC5wbGF5YmFjay52MS5HZXRIbHNNdWx0aXZhcmlhbnRQbGF5bGlzdFJlcXVlc3QaOC5yZWVsbWVzaC5wbGF5YmFjay52MS5HZXRIbHNNdWx0aXZhcmlhbnRQbGF5bGlzdFJlc3BvbnNlIkmQAgGKtRgCEAGC0+STAjpiBGJvZHkSMi92MS97dmlkZW89b3JnYW5pemF0aW9ucy8qL3ZpZGVvcy8qfS9obHMvbWFpbi5tM3U4Es4BChNHZXRIbHNNZWRpYVBsYXlsaXN0EjAucmVlbG1lc2gucGxheWJhY2sudjEuR2V0SGxzTWVkaWFQbGF5bGlzdFJlcXVlc3QaMS5yZWVsbWVzaC5wbGF5YmFjay52MS5HZXRIbHNNZWRpYVBsYXlsaXN0UmVzcG9uc2UiUpACAYq1GAIQAYLT5JMCQ2IEYm9keRI7L3YxL3t2aWRlbz1vcmdhbml6YXRpb25zLyovdmlkZW9zLyp9L2hscy97dHJhY2t9L2luZGV4Lm0zdTgSuQEKD0dldERhc2hNYW5pZmVzdBIsLnJlZWxtZXNoLnBsYXliYWNrLnYxLkdldERhc2hNYW5pZmVzdFJlcXVlc3QaLS5yZWVsbWVzaC5wbGF5YmFjay52MS5HZXREYXNoTWFuaWZlc3RSZXNwb25zZSJJkAIBirUYAhABgtPkkwI6YgRib2R5EjIvdjEve3ZpZGVvPW9yZ2FuaXphdGlvbnMvKi92aWRlb3MvKn0vZGFzaC9tYWluLm1wZGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_api_httpbody, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * Request of ManifestService.GetHlsMultivariantPlaylist.
@@ -31,6 +31,13 @@ export type GetHlsMultivariantPlaylistRequest = Message<"reelmesh.playback.v1.Ge
    * @generated from field: string video = 1;
    */
   video: string;
+
+  /**
+   * Token of the session, as its addresses carry it.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
 };
 
 /**
@@ -80,6 +87,13 @@ export type GetHlsMediaPlaylistRequest = Message<"reelmesh.playback.v1.GetHlsMed
    * @generated from field: string track = 2;
    */
   track: string;
+
+  /**
+   * Token of the session, as its addresses carry it.
+   *
+   * @generated from field: string token = 3;
+   */
+  token: string;
 };
 
 /**
@@ -122,6 +136,13 @@ export type GetDashManifestRequest = Message<"reelmesh.playback.v1.GetDashManife
    * @generated from field: string video = 1;
    */
   video: string;
+
+  /**
+   * Token of the session, as its addresses carry it.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
 };
 
 /**
@@ -155,16 +176,19 @@ export const GetDashManifestResponseSchema: GenMessage<GetDashManifestResponse> 
 /**
  * ManifestService writes HLS and DASH manifests from one model of the presentation. Players reach it by HTTP GET.
  *
- * While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be cached for a second; then it
- * is final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
+ * Addresses come from a PlaybackSession and carry its token, and what a manifest lists carries another, which opens the
+ * objects of this presentation and is renewed with the manifest. So an answer is one viewer's: caches must not share it.
+ * While the video is being encoded a manifest grows (HLS EVENT, DASH dynamic) and may be kept for a second; then it is
+ * final. Every answer has an etag. Every error carries google.rpc.ErrorInfo with domain "reelmesh.playback".
  *
  * @generated from service reelmesh.playback.v1.ManifestService
  */
 export const ManifestService: GenService<{
   /**
-   * GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: anyone. Idempotent.
+   * GetHlsMultivariantPlaylist returns the HLS playlist that names the others. Callers: whoever has the token. Idempotent.
    *
-   * Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+   * Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+   * TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.playback.v1.ManifestService.GetHlsMultivariantPlaylist
    */
@@ -174,9 +198,10 @@ export const ManifestService: GenService<{
     output: typeof GetHlsMultivariantPlaylistResponseSchema;
   },
   /**
-   * GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: anyone. Idempotent.
+   * GetHlsMediaPlaylist returns the HLS playlist of one track. Callers: whoever has the token. Idempotent.
    *
-   * Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN. Retry on UNAVAILABLE.
+   * Errors: NOT_FOUND VIDEO_NOT_PLAYABLE, TRACK_UNKNOWN; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID;
+   * PERMISSION_DENIED TOKEN_EXPIRED, TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.playback.v1.ManifestService.GetHlsMediaPlaylist
    */
@@ -186,9 +211,10 @@ export const ManifestService: GenService<{
     output: typeof GetHlsMediaPlaylistResponseSchema;
   },
   /**
-   * GetDashManifest returns the DASH MPD. Callers: anyone. Idempotent.
+   * GetDashManifest returns the DASH MPD. Callers: whoever has the token. Idempotent.
    *
-   * Errors: NOT_FOUND VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+   * Errors: NOT_FOUND VIDEO_NOT_PLAYABLE; UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED,
+   * TOKEN_OF_OTHER_VIDEO. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.playback.v1.ManifestService.GetDashManifest
    */

@@ -261,9 +261,9 @@ export const PlaybackService: GenService<{
     output: typeof CreatePlaybackSessionResponseSchema;
   },
   /**
-   * GetPlaybackSession returns a viewing. Callers: anyone. Idempotent.
+   * GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
    *
-   * Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
+   * Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.playback.v1.PlaybackService.GetPlaybackSession
    */

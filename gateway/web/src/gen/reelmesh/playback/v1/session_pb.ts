@@ -9,13 +9,14 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_reelmesh_annotations_v1_annotations } from "../../annotations/v1/annotations_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file reelmesh/playback/v1/session.proto.
  */
 export const file_reelmesh_playback_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSLSAgoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEiwKBnZpZXdlchgDIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezAsNjR9JBIPCgdobHNfdXJpGAQgASgJEhAKCGRhc2hfdXJpGAUgASgJEjIKD3Jlc3VtZV9wb3NpdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqkBCg1XYXRjaFByb2dyZXNzEg0KBXZpZGVvGAEgASgJEisKCHBvc2l0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSK2AwoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEiwKBnZpZXdlchgDIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezAsNjR9JBIVCgdobHNfdXJpGAQgASgJQgSItRgCEhYKCGRhc2hfdXJpGAUgASgJQgSItRgCEjIKD3Jlc3VtZV9wb3NpdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKC21lZGlhX3Rva2VuGAkgASgJQgSItRgCEjsKF21lZGlhX3Rva2VuX2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAQoNV2F0Y2hQcm9ncmVzcxINCgV2aWRlbxgBIAEoCRIrCghwb3NpdGlvbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghkdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * One viewing of one video by one viewer.
@@ -45,14 +46,14 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
   viewer: string;
 
   /**
-   * Where to get the HLS multivariant playlist. Output only.
+   * Where to get the HLS multivariant playlist, with the token that opens it. Output only.
    *
    * @generated from field: string hls_uri = 4;
    */
   hlsUri: string;
 
   /**
-   * Where to get the DASH manifest. Output only.
+   * Where to get the DASH manifest, with the token that opens it. Output only.
    *
    * @generated from field: string dash_uri = 5;
    */
@@ -78,6 +79,21 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
    * @generated from field: google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Opens the presentation's objects as query parameter "token", in place of the one that a manifest lists: a player
+   * that gets a fresh one by GetPlaybackSession goes on however long it was paused. Output only.
+   *
+   * @generated from field: string media_token = 9;
+   */
+  mediaToken: string;
+
+  /**
+   * When media_token stops working. Output only.
+   *
+   * @generated from field: google.protobuf.Timestamp media_token_expire_time = 10;
+   */
+  mediaTokenExpireTime?: Timestamp | undefined;
 };
 
 /**

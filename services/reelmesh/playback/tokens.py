@@ -1,0 +1,101 @@
+"""Tokens of a viewing: one opens its manifests, short-lived ones open the objects of its presentation.
+
+Both are signed. Playback checks the first on every manifest; Envoy checks the second on every object: the path that is
+asked for must begin with the one in the token. What a copied address opens is this presentation, until it expires.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
+
+from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.keys import KeyRing, TokenForged
+from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.errors import TokenExpired, TokenInvalid, TokenOfOtherVideo, TokenRequired
+from reelmesh.playback.lru import Lru
+from reelmesh.playback.presentation import Presentation
+
+ISSUER = "reelmesh.playback"
+MANIFESTS = "manifests"
+"""Audience of a token that opens manifests."""
+MEDIA = "media"
+"""Audience of a token that opens objects."""
+HELD = 100_000
+"""Media tokens that one process remembers, so that a player's next manifest carries the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewing:
+    """Whose token it is."""
+
+    session: SessionName
+    video: VideoName
+    expire_time: datetime
+    """When the session ends, and every token of it at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaToken:
+    """Opens the objects of one presentation."""
+
+    text: str
+    expire_time: datetime
+
+
+class Tokens:
+    """Issues and checks tokens."""
+
+    def __init__(self, keys: KeyRing, clock: Clock, life: timedelta, media_url: str) -> None:
+        """`life` is a media token's; `media_url` is where players fetch the media store."""
+        self._keys = keys
+        self._clock = clock
+        self._life = life
+        self._path = urlsplit(media_url).path.rstrip("/")
+        self._issued: Lru[tuple[SessionName, str], MediaToken] = Lru(HELD, lambda _: 1)
+
+    def for_manifests(self, viewing: Viewing) -> str:
+        """Return the token that opens a viewing's manifests."""
+        return self._sign(MANIFESTS, viewing.session, viewing.expire_time, video=str(viewing.video))
+
+    def for_media(self, viewing: Viewing, presentation: Presentation) -> MediaToken:
+        """Return the token that opens a presentation's objects.
+
+        A growing manifest is fetched again and again, and brings new tokens. A complete one is fetched once: its token
+        lasts as long as the film and a `life` more, for players that do not know how to renew it.
+        """
+        key = (viewing.session, presentation.prefix)
+        film = presentation.duration if presentation.complete else timedelta()
+        now = self._clock.now()
+        token = self._issued.get(key)
+        # One that is good for a while yet is given again: a playlist that grows should not rewrite what it has listed.
+        if token is None or token.expire_time - now < min(film + self._life / 2, viewing.expire_time - now):
+            expire_time = min(now + film + self._life, viewing.expire_time)
+            prefix = f"{self._path}/{quote(presentation.prefix)}/"
+            token = MediaToken(self._sign(MEDIA, viewing.session, expire_time, prefix=prefix), expire_time)
+            self._issued.put(key, token)
+        return token
+
+    def viewing(self, token: str, video: VideoName) -> Viewing:
+        """Return whose token for the manifests of `video` this is.
+
+        Raises TokenRequired, TokenInvalid, TokenExpired, TokenOfOtherVideo.
+        """
+        if not token:
+            raise TokenRequired("the address lacks its token: ask for a playback session")
+        try:
+            claims = self._keys.read(token, issuer=ISSUER, audience=MANIFESTS)
+            session, of = SessionName.parse(claims["sub"]), VideoName.parse(claims["video"])
+            expire_time = datetime.fromtimestamp(int(claims["exp"]), UTC)
+        except (TokenForged, KeyError, ValueError) as error:
+            raise TokenInvalid("the token is not one of ours") from error
+        if expire_time <= self._clock.now():
+            raise TokenExpired("the viewing is over: ask for another playback session")
+        if of != video:
+            raise TokenOfOtherVideo("the token is for another video")
+        return Viewing(session, of, expire_time)
+
+    def _sign(self, audience: str, session: SessionName, expire_time: datetime, **claims: str) -> str:
+        common = {"iss": ISSUER, "aud": audience, "sub": str(session), "exp": int(expire_time.timestamp())}
+        return self._keys.sign({**common, **claims})

@@ -1,0 +1,35 @@
+"""The key that signs media tokens, made once for a stack, and its public half for the gateway."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from reelmesh.mesh.keys import KeyRing
+from reelmesh_tools.stack.files import write_whole
+
+_FIRST = "0001"
+
+
+def ensure(folder: Path) -> None:
+    """Make sure that `folder` holds a key, and jwks.json with the public half of every key there.
+
+    To change keys, put another one there (the next number as its name) and start the stack anew; old ones may go when
+    their tokens have expired.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not any(folder.glob("*.pem")):
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        write_whole(folder / f"{_FIRST}.pem", private.decode(), 0o600)
+    write_whole(jwks_file(folder), json.dumps(KeyRing.load(folder).jwks(), indent=2))
+
+
+def jwks_file(folder: Path) -> Path:
+    """Return the file with the public keys."""
+    return folder / "jwks.json"
