@@ -12,6 +12,7 @@ import pytest
 from ingest_fakes import MemoryParts, MemoryStore, World
 
 from reelmesh.ingest import errors
+from reelmesh.ingest.appender import PARTS_AT_ONCE, UNRECORDED
 from reelmesh.ingest.model import NewUpload, State, Upload
 from reelmesh.ingest.parts import MAX_PART_BYTES, MIB, PART_BYTES, Part, Piece
 from reelmesh.mesh.errors import Unavailable
@@ -79,6 +80,38 @@ async def test_parts_are_recorded_in_order_and_those_that_are_stored_meanwhile_t
     assert world.bytes_of(upload) == DATA
     assert store.appended[0][:2] == [0, PART_BYTES], "one transaction for both"
     assert [offset for parts in store.appended for offset in parts] == [0, PART_BYTES, 2 * PART_BYTES]
+
+
+async def test_a_database_that_hangs_stops_the_stream_after_a_few_parts() -> None:
+    class Hanging(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.back = asyncio.Event()
+
+        async def append(self, upload: Upload, parts: Sequence[Part], crc32c: int, expire_time: datetime) -> Upload:
+            await self.back.wait()
+            return await super().append(upload, parts, crc32c, expire_time)
+
+    store, piece = Hanging(), bytes(2 * MIB)
+    world = World(store)
+    upload = await world.create(2 * MIB * 7 * 40)
+    taken = 0
+
+    async def pieces() -> AsyncIterator[Piece]:
+        nonlocal taken
+        for number in range(7 * 40):
+            yield Piece(number * len(piece), piece, finish=number == 7 * 40 - 1)
+            taken += 1
+
+    writing = asyncio.create_task(world.uploads.write(upload.name, pieces()))
+    before = -1
+    while taken != before:
+        before = taken
+        await asyncio.sleep(0.05)  # until it stands still
+    assert len(world.parts.objects) <= UNRECORDED + PARTS_AT_ONCE
+    store.back.set()
+    assert (await writing).state is State.SUCCEEDED
+    assert sum(part.size for part in store.recorded[upload.name]) == 2 * MIB * 7 * 40
 
 
 async def test_bytes_before_a_broken_connection_are_kept_to_the_byte() -> None:

@@ -15,6 +15,8 @@ from reelmesh.mesh.clock import Clock
 
 PARTS_AT_ONCE = 2
 """Parts on their way to the object store while the next one is received: three parts in memory at most."""
+UNRECORDED = 16
+"""Parts that may wait to be recorded. Should the database stay away, so many are stored in vain at most."""
 RECORD_SECONDS = 0.1
 """From one record to the next. A record is a transaction of the database: what a fast client sends meanwhile shares
 one. A slow client's parts, and the last ones of every stream, are recorded at once."""
@@ -48,6 +50,8 @@ class Appender:
         self._unrecorded: deque[_Stored] = deque()
         self._recorder: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._moved = asyncio.Event()
+        """Set when a part was stored or recorded, or could not be."""
         self._failed = False
 
     @property
@@ -73,8 +77,9 @@ class Appender:
         self._hurry.clear()
 
     async def _begin_part(self) -> None:
-        while len(under_way := [stored.put for stored in self._unrecorded if not stored.put.done()]) >= PARTS_AT_ONCE:
-            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        while self._recorder is not None and not self._recorder.done() and self._crowded():
+            self._moved.clear()
+            await self._moved.wait()
         if self._recorder is not None and self._recorder.done():
             await self._recorded(self._recorder)
         start, file_crc32c = self._buffer.start, self._buffer.file_crc32c
@@ -82,9 +87,18 @@ class Appender:
         # The writer is part of the key, so a writer that was replaced cannot overwrite its successor's part.
         key = f"{self.upload.folder}/{start:016d}-{self.upload.writer}"
         put = asyncio.create_task(self._parts.put(key, pieces))
+        put.add_done_callback(self._note_move)
         self._unrecorded.append(_Stored(Part(key, start, size, crc32c), file_crc32c, put))
         if self._recorder is None:
             self._recorder = asyncio.create_task(self._record())
+            self._recorder.add_done_callback(self._note_move)
+
+    def _crowded(self) -> bool:
+        under_way = sum(not stored.put.done() for stored in self._unrecorded)
+        return under_way >= PARTS_AT_ONCE or len(self._unrecorded) >= UNRECORDED
+
+    def _note_move(self, _: asyncio.Task[None]) -> None:
+        self._moved.set()
 
     async def _recorded(self, recorder: asyncio.Task[None]) -> None:
         try:
@@ -106,6 +120,7 @@ class Appender:
             parts = [stored.part for stored in ready]
             expire_time = self._clock.now() + self._idle
             self.upload = await self._ledger.append(self.upload, parts, ready[-1].file_crc32c, expire_time)
+            self._moved.set()
             if not self._hurry.is_set():
                 await asyncio.wait({hurry := asyncio.create_task(self._hurry.wait())}, timeout=RECORD_SECONDS)
                 hurry.cancel()
