@@ -57,6 +57,9 @@ describe("media tokens", () => {
 
   it("are read from a session", () => {
     const time = { $typeName: "google.protobuf.Timestamp" as const, seconds: 12n, nanos: 0 };
-    expect(mediaToken({ mediaToken: "t", mediaTokenExpireTime: time })).toEqual({ text: "t", expires: 12_000 });
+    expect(mediaToken({ mediaToken: "t", mediaTokenExpireTime: time })).toEqual({
+      text: "t",
+      expires: 12_000,
+    });
   });
 });

@@ -11,7 +11,9 @@ export interface MediaToken {
 }
 
 /** Return the media token of a playback session. */
-export function mediaToken(session: Pick<PlaybackSession, "mediaToken" | "mediaTokenExpireTime">): MediaToken {
+export function mediaToken(
+  session: Pick<PlaybackSession, "mediaToken" | "mediaTokenExpireTime">,
+): MediaToken {
   return { text: session.mediaToken, expires: Number(session.mediaTokenExpireTime?.seconds ?? 0n) * 1000 };
 }
 
