@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -92,6 +92,11 @@ class MemoryParts:
 
     async def put(self, key: str, data: Sequence[bytes]) -> None:
         self.objects[key] = b"".join(data)
+
+    async def list(self, prefix: str) -> AsyncIterator[str]:
+        for key in list(self.objects):
+            if key.startswith(f"{prefix}/"):
+                yield key
 
     async def delete(self, keys: Sequence[str]) -> None:
         for key in keys:

@@ -319,9 +319,12 @@ async def test_cancelling_removes_the_bytes_and_refuses_more() -> None:
     world = World()
     upload = await world.create()
     await world.uploads.write(upload.name, stream(Piece(0, b"abc")))
+    world.parts.objects[f"{upload.folder}/0000000000000003-of-a-writer-that-died"] = b"def"
+    other = f"{upload.folder}0/0000000000000000-of-another-upload"
+    world.parts.objects[other] = b"ghi"
     assert (await world.uploads.cancel(upload.name)).state is State.CANCELLED
     assert (await world.uploads.cancel(upload.name)).state is State.CANCELLED
-    assert not world.parts.objects
+    assert world.parts.objects.keys() == {other}
     with pytest.raises(errors.UploadCancelled):
         await world.uploads.write(upload.name, stream(Piece(3, b"d")))
 

@@ -62,6 +62,6 @@ class Expiry:
         if upload.state is State.FINISHING:
             upload = await self._uploads.complete(upload)
         if upload.state in {State.EXPIRED, State.CANCELLED, State.FAILED}:
-            await self._uploads.remove_bytes(upload)
+            await self._uploads.remove_bytes(name)
         if upload.state is not State.ACTIVE:
             await self._store.look_again(name, day, None)

@@ -21,6 +21,11 @@ class State(Enum):
     EXPIRED = "EXPIRED"
 
 
+def folder_of(name: UploadName) -> str:
+    """Return the prefix of an upload's objects in the raw store."""
+    return f"{name.organization}/{name.id}"
+
+
 @dataclass(frozen=True, slots=True)
 class NewUpload:
     """What a client asks for."""
@@ -59,7 +64,7 @@ class Upload:
     @property
     def folder(self) -> str:
         """Prefix of its objects in the raw store."""
-        return f"{self.name.organization}/{self.name.id}"
+        return folder_of(self.name)
 
     @property
     def source(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,9 @@ class PartSink(Protocol):
 
     async def put(self, key: str, data: Sequence[bytes]) -> None:
         """Store an object whole. Raises Unavailable."""
+
+    def list(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys below `prefix`."""
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects. Raises Unavailable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from reelmesh.ingest.errors import UploadFinished, UploadUnknown
@@ -19,23 +19,12 @@ class UploadsOfVideos(Protocol):
         """Return the uploads that are, or were to be, sources of a video."""
 
 
-class RawStore(Protocol):
-    """What this needs of the raw store."""
-
-    def list(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys below `prefix`."""
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects."""
-
-
 class Removal:
     """Follows reelmesh.media.events."""
 
-    def __init__(self, uploads: Uploads, store: UploadsOfVideos, raw: RawStore) -> None:
+    def __init__(self, uploads: Uploads, store: UploadsOfVideos) -> None:
         self._uploads = uploads
         self._store = store
-        self._raw = raw
 
     async def handle(self, record: Record) -> None:
         """Raises PoisonRecord, Unavailable."""
@@ -48,6 +37,4 @@ class Removal:
         for name in await self._store.of_video(video):
             with contextlib.suppress(UploadFinished, UploadUnknown):
                 await self._uploads.cancel(name)
-            # Besides the parts there are the manifest, the index, and parts of writers that were replaced.
-            folder = f"{name.organization}/{name.id}"
-            await self._raw.delete([key async for key in self._raw.list(folder)])
+            await self._uploads.remove_bytes(name)

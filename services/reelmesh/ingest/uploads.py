@@ -9,7 +9,7 @@ from typing import Protocol
 
 from reelmesh.ingest import errors
 from reelmesh.ingest.appender import Appender, Ledger
-from reelmesh.ingest.model import NewUpload, State, Upload
+from reelmesh.ingest.model import NewUpload, State, Upload, folder_of
 from reelmesh.ingest.parts import Part, PartSink, Piece, check
 from reelmesh.mesh.clock import Clock, IdSource, derived_id
 from reelmesh.mesh.names import UploadName, VideoName
@@ -117,7 +117,7 @@ class Uploads:
             upload = await self._store.settle(upload, State.CANCELLED)
         if upload.state in {State.SUCCEEDED, State.FINISHING}:
             raise errors.UploadFinished("the upload is complete; delete its video instead")
-        await self.remove_bytes(upload)
+        await self.remove_bytes(name)
         return upload
 
     async def write(self, name: UploadName, pieces: AsyncIterator[Piece]) -> Upload:
@@ -157,9 +157,9 @@ class Uploads:
         await self._sources.write(upload, await self._store.parts(upload.name))
         return await self._store.finish(upload)
 
-    async def remove_bytes(self, upload: Upload) -> None:
-        """Remove the parts of an upload that ended without success."""
-        await self._parts.delete([part.key for part in await self._store.parts(upload.name)])
+    async def remove_bytes(self, name: UploadName) -> None:
+        """Remove every object of an upload: its parts, its manifest and index, and parts that nobody recorded."""
+        await self._parts.delete([key async for key in self._parts.list(folder_of(name))])
 
     async def _finish(self, upload: Upload) -> Upload:
         if upload.persisted_size == 0:
@@ -171,7 +171,7 @@ class Uploads:
         if upload.declared_crc32c not in {None, upload.persisted_crc32c}:
             failed = await self._store.settle(upload, State.FAILED, errors.ChecksumMismatch.reason)
             if failed.state is State.FAILED:
-                await self.remove_bytes(failed)
+                await self.remove_bytes(failed.name)
             raise errors.ChecksumMismatch("the file does not have the CRC-32C given; upload it anew")
         # Should this process die before the end, the sweeper finds the upload today, not when it would have expired.
         await self._store.look_again(upload.name, upload.expire_time, self._clock.now())

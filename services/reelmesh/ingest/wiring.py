@@ -36,7 +36,7 @@ async def build(config: Config, stores: Stores) -> Target:
         idle=timedelta(days=config.ingest.idle_days),
     )
     every = timedelta(seconds=config.ingest.sweep_seconds)
-    removal = Removal(uploads, store, raw)
+    removal = Removal(uploads, store)
     deletions = Subscription(config.kafka, stores.publisher(), [MEDIA_EVENTS], "ingest", removal.handle)
     return Target(
         name="ingest",
