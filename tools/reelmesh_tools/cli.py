@@ -6,6 +6,7 @@ import typer
 
 from reelmesh_tools.bench import commands as bench_commands
 from reelmesh_tools.client import commands as client_commands
+from reelmesh_tools.doctor import commands as doctor_commands
 from reelmesh_tools.stack import commands as stack_commands
 
 
@@ -15,6 +16,7 @@ def build() -> typer.Typer:
     stack_commands.register(app)
     client_commands.register(app)
     bench_commands.register(app)
+    doctor_commands.register(app)
     return app
 
 
