@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,6 +122,5 @@ class Appender:
             expire_time = self._clock.now() + self._idle
             self.upload = await self._ledger.append(self.upload, parts, ready[-1].file_crc32c, expire_time)
             self._moved.set()
-            if not self._hurry.is_set():
-                await asyncio.wait({hurry := asyncio.create_task(self._hurry.wait())}, timeout=RECORD_SECONDS)
-                hurry.cancel()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), RECORD_SECONDS)

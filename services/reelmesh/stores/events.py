@@ -88,6 +88,17 @@ def record_of(message: Message) -> Record:
     return Record(message.topic() or "", (message.key() or b"").decode(), message.value() or b"", headers, position)
 
 
+def is_record(message: Message) -> bool:
+    """Tell a record from a fault of the client's that will pass. Raises KafkaException for one that will not."""
+    fault = message.error()
+    if fault is None:
+        return True
+    if fault.fatal():
+        raise KafkaException(fault)
+    log.warning("kafka: %s", fault)
+    return False
+
+
 def connection(config: KafkaConfig) -> dict[str, Any]:
     """Return the client library's settings for reaching the brokers."""
     return {
@@ -239,13 +250,7 @@ class Subscription:
             await consumer.subscribe(self._topics)
             while True:
                 message = await consumer.poll(0.5)
-                if message is None:
-                    continue
-                fault = message.error()
-                if fault is not None:
-                    if fault.fatal():
-                        raise KafkaException(fault)
-                    log.warning("kafka: %s", fault)
+                if message is None or not is_record(message):
                     continue
                 await self._deliver(record_of(message))
                 await self._store_offset(consumer, message)

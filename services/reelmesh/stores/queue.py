@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanKind
 
 from reelmesh.mesh.config import KafkaConfig
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.stores.events import CLOSE_SECONDS, Record, close_within, connection, record_of
+from reelmesh.stores.events import CLOSE_SECONDS, Record, close_within, connection, is_record, record_of
 
 COMMIT_SECONDS = 5.0
 """What an acknowledgement may take; the worker takes no other task, and does not stop, before."""
@@ -82,11 +82,7 @@ class WorkQueue:
             await loop.run_in_executor(thread, consumer.subscribe, [self._topic])
             while True:
                 for message in await loop.run_in_executor(thread, consumer.poll, 1.0):
-                    fault = message.error()
-                    if fault is not None:
-                        if fault.fatal():
-                            raise KafkaException(fault)
-                        log.warning("kafka: %s", fault)
+                    if not is_record(message):
                         continue
                     accepted = await self._handle(handler, record_of(message))
                     answer = AcknowledgeType.ACCEPT if accepted else AcknowledgeType.RELEASE

@@ -22,6 +22,7 @@ from reelmesh_gateway.mesh import Mesh
 from reelmesh_gateway.mesh import load as load_mesh
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.keys import jwks_file
+from reelmesh_tools.stack.plan import Plan
 
 EXPIRY_WARNING = dt.timedelta(days=14)
 LEAST_FREE_BYTES = 10 << 30
@@ -58,6 +59,7 @@ class Installation:
     """What the checks look at."""
 
     stack: Stack
+    plan: Plan
     config: Config
     mesh: Mesh
     now: dt.datetime
@@ -65,11 +67,11 @@ class Installation:
     @classmethod
     def read(cls, stack: Stack, now: dt.datetime) -> Installation:
         """Read the configuration of a stack that was started before. Raises StackError, SettingError."""
-        assert stack.plan  # noqa: S101 - raises StackError where there is no stack
+        planned = stack.plan
         config = load(stack.layout.services_file)
         if config.mesh.topology is None:
             raise SettingError("mesh.topology: must be given to judge the gateway")
-        return cls(stack, config, load_mesh(config.mesh.topology), now)
+        return cls(stack, planned, config, load_mesh(config.mesh.topology), now)
 
 
 Check = Callable[[Installation], Iterator[Finding]]
@@ -132,7 +134,7 @@ def media_guard(installation: Installation) -> Iterator[Finding]:
         yield Finding("media_guard", Level.UNSAFE, f"{path} is served to everyone", "list it as `guarded` in mesh.yaml")
     if not installation.stack.is_running():
         return
-    url = f"{installation.stack.plan.gateway_url}{path}doctor"
+    url = f"{installation.plan.gateway_url}{path}doctor"
     try:
         status = httpx.get(url, timeout=PROBE_SECONDS, trust_env=False).status_code
     except httpx.TransportError as error:
