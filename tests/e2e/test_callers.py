@@ -26,11 +26,13 @@ PEOPLE = "gateway"
 ADMITTED = {
     ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
     ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
+    ("worker", "reelmesh.transcode.v1.TaskService/KeepTask"),
     ("worker", "reelmesh.transcode.v1.TaskService/StartTask"),
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
     "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex",
+    "reelmesh.transcode.v1.TaskService/KeepTask",
     "reelmesh.transcode.v1.TaskService/StartTask",
 }
 """What is not for people."""

@@ -15,9 +15,10 @@ import google_crc32c
 import grpc
 import httpx
 import m3u8
+import psutil
 import pytest
 from conftest import environment_of
-from e2e_world import ended, eventually, job_named, refused, send, send_whole, upload_named, video_named
+from e2e_world import ended, eventually, job_named, log_of, refused, send, send_whole, upload_named, video_named
 from lxml import etree
 
 from reelmesh.catalog.v1.video_pb2 import Video
@@ -162,6 +163,27 @@ def test_a_job_is_cancelled_and_gone_on_with(stack: Stack, platform: Platform, r
     check_whole(stack, platform, job)
     problem = refused(lambda: platform.jobs.CancelJob(CancelJobRequest(name=job.name)))
     assert (problem.code, problem.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_ENDED")
+
+
+def test_a_cancelled_job_stops_its_workers(stack: Stack, platform: Platform, clip: Clip) -> None:
+    upload = send(platform, clip(60, 1280, 720))
+    job = following.job_of(platform, upload.name)
+    workers = [name for name in stack.plan.processes if name.startswith("worker")]
+
+    def lines(what: str) -> list[str]:
+        found = [line.message for name in workers for line in log_of(stack, name)]
+        return [message for message in found if message.startswith(f"task {what}: job={job.name} task=video")]
+
+    eventually(lambda: len(lines("begins")) > 1, "chunks are being encoded")
+    platform.jobs.CancelJob(CancelJobRequest(name=job.name))
+    eventually(lambda: lines("dropped"), "a worker gives up", 15)
+    pids = [stack.process(name).pid for name in workers]
+    eventually(
+        lambda: not any(psutil.Process(pid).children(recursive=True) for pid in pids), "their tools are gone", 15
+    )
+    assert platform.jobs.RetryJob(RetryJobRequest(name=job.name)).job.state == Job.STATE_ENCODING
+    assert ended(platform, job).state == Job.STATE_READY
+    check_whole(stack, platform, job_named(platform, job.name))
 
 
 def test_a_deleted_video_leaves_nothing_to_play(stack: Stack, platform: Platform, clip: Clip) -> None:

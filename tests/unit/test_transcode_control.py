@@ -14,7 +14,7 @@ from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import JobName, UploadName, VideoName
 from reelmesh.transcode import job as jobs
 from reelmesh.transcode.control import Control, Limits
-from reelmesh.transcode.errors import JobUnknown, SourceUnknown
+from reelmesh.transcode.errors import JobUnknown, SourceUnknown, TaskObsolete
 from reelmesh.transcode.index import from_the_start
 from reelmesh.transcode.job import Job, State
 from reelmesh.transcode.plan import Plan, PlanError, PlannedTask
@@ -282,6 +282,22 @@ async def test_cancel_then_retry_goes_on_where_it_was() -> None:
     for result in (world.sound(job, attempt=2), world.chunk(job, 1, attempt=2)):
         await world.control.result(result)
     assert (await world.control.get(job.name)).state is State.READY
+
+
+async def test_a_worker_is_told_when_nobody_waits_for_its_task() -> None:
+    world = World()
+    job = await world.planned()
+    await world.control.start_task(job.name, "audio-0", 1, "w", "0/3")
+    await world.control.keep_task(job.name, "audio-0", 1, "w")
+    for task, attempt, worker in (("audio-0", 1, "another"), ("audio-0", 2, "w"), ("nothing", 1, "w")):
+        with pytest.raises(TaskObsolete):
+            await world.control.keep_task(job.name, task, attempt, worker)
+    await world.control.cancel(job.name)
+    with pytest.raises(TaskObsolete):
+        await world.control.keep_task(job.name, "audio-0", 1, "w")
+    await world.control.retry(job.name)
+    with pytest.raises(TaskObsolete):
+        await world.control.keep_task(job.name, "audio-0", 1, "w")
 
 
 async def test_a_late_failure_does_not_undo_an_end() -> None:

@@ -180,6 +180,10 @@ class Control:
         )
         return deliveries
 
+    async def keep_task(self, name: JobName, task: str, attempt: int, worker: str) -> None:
+        """Let a worker go on. Raises TaskObsolete, JobUnknown."""
+        jobs.kept(await self._store.load(name), task, attempt, worker)
+
     async def result(self, result: task_pb2.TaskResult) -> None:
         """Take a worker's answer. Taking it again changes nothing."""
         name = JobName.parse(result.job)

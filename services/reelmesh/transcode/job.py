@@ -170,6 +170,14 @@ def started(job: Job, task_id: str, attempt: int, worker: str, record: str, now:
     return replace(_with_task(job, taken), redeliveries=job.redeliveries + redelivered)
 
 
+def kept(job: Job, task_id: str, attempt: int, worker: str) -> None:
+    """Let a worker go on with a task. Raises TaskObsolete when nobody waits for what it makes."""
+    if not awaited(job, task_id, attempt):
+        raise TaskObsolete("the task is done, cancelled or queued anew")
+    if job.tasks[task_id].worker != worker:
+        raise TaskObsolete("another worker is at it")
+
+
 def worn_out(job: Job, task_id: str, attempt: int, now: datetime) -> Job:
     """Queue a task anew whose record went to too many workers, before the queue drops it. Others stay as they are."""
     task = job.tasks.get(task_id)

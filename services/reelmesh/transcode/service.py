@@ -80,6 +80,13 @@ class TaskService(TaskServiceServicer):
         )
         return task_service_pb2.StartTaskResponse(deliveries=deliveries)
 
+    async def KeepTask(
+        self, request: task_service_pb2.KeepTaskRequest, context: Context
+    ) -> task_service_pb2.KeepTaskResponse:
+        """Let a worker go on."""
+        await self._control.keep_task(JobName.parse(request.job), request.task, request.attempt, request.worker)
+        return task_service_pb2.KeepTaskResponse()
+
 
 class SegmentIndexService(SegmentIndexServiceServicer):
     """Reads the segment index."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import grpc
 
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.transcode.v1.task_service_pb2 import StartTaskRequest
+from reelmesh.transcode.v1.task_service_pb2 import KeepTaskRequest, StartTaskRequest
 from reelmesh.transcode.v1.task_service_pb2_grpc import TaskServiceStub
 from reelmesh.worker.v1.task_pb2 import Task
 
@@ -21,10 +23,19 @@ class ControlDesk:
     async def start(self, task: Task, worker: str, record: str) -> bool:
         """Return False when the task is no longer wanted. Raises Unavailable."""
         request = StartTaskRequest(job=task.job, task=task.id, attempt=task.attempt, worker=worker, record=record)
-        try:
-            await self._stub.StartTask(request)
-        except grpc.aio.AioRpcError as error:
-            if error.code() in _OBSOLETE:
-                return False
-            raise Unavailable(f"StartTask: {error.code().name} {error.details()}") from error
-        return True
+        return await _wanted("StartTask", self._stub.StartTask(request))
+
+    async def keep(self, task: Task, worker: str) -> bool:
+        """Return False when nobody waits for a task any more that the worker is at. Raises Unavailable."""
+        request = KeepTaskRequest(job=task.job, task=task.id, attempt=task.attempt, worker=worker)
+        return await _wanted("KeepTask", self._stub.KeepTask(request))
+
+
+async def _wanted(rpc: str, call: Awaitable[object]) -> bool:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() in _OBSOLETE:
+            return False
+        raise Unavailable(f"{rpc}: {error.code().name} {error.details()}") from error
+    return True

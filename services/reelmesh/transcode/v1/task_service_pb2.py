@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(reelmesh/transcode/v1/task_service.proto\x12\x15reelmesh.transcode.v1\x1a\x1b\x62uf/validate/validate.proto\x1a)reelmesh/annotations/v1/annotations.proto\"\xe1\x01\n\x10StartTaskRequest\x12K\n\x03job\x18\x01 \x01(\tB9\xbaH6r422^organizations/[a-z0-9-]{1,63}/jobs/[0-9a-f-]{36}$R\x03job\x12\x1b\n\x04task\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04task\x12!\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00R\x07\x61ttempt\x12\x1f\n\x06worker\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x06worker\x12\x1f\n\x06record\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x06record\"3\n\x11StartTaskResponse\x12\x1e\n\ndeliveries\x18\x01 \x01(\x05R\ndeliveries2{\n\x0bTaskService\x12l\n\tStartTask\x12\'.reelmesh.transcode.v1.StartTaskRequest\x1a(.reelmesh.transcode.v1.StartTaskResponse\"\x0c\x8a\xb5\x18\x08\n\x06workerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(reelmesh/transcode/v1/task_service.proto\x12\x15reelmesh.transcode.v1\x1a\x1b\x62uf/validate/validate.proto\x1a)reelmesh/annotations/v1/annotations.proto\"\xe1\x01\n\x10StartTaskRequest\x12K\n\x03job\x18\x01 \x01(\tB9\xbaH6r422^organizations/[a-z0-9-]{1,63}/jobs/[0-9a-f-]{36}$R\x03job\x12\x1b\n\x04task\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04task\x12!\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00R\x07\x61ttempt\x12\x1f\n\x06worker\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x06worker\x12\x1f\n\x06record\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x06record\"3\n\x11StartTaskResponse\x12\x1e\n\ndeliveries\x18\x01 \x01(\x05R\ndeliveries\"\xbf\x01\n\x0fKeepTaskRequest\x12K\n\x03job\x18\x01 \x01(\tB9\xbaH6r422^organizations/[a-z0-9-]{1,63}/jobs/[0-9a-f-]{36}$R\x03job\x12\x1b\n\x04task\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x04task\x12!\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00R\x07\x61ttempt\x12\x1f\n\x06worker\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x06worker\"\x12\n\x10KeepTaskResponse2\xe9\x01\n\x0bTaskService\x12l\n\tStartTask\x12\'.reelmesh.transcode.v1.StartTaskRequest\x1a(.reelmesh.transcode.v1.StartTaskResponse\"\x0c\x8a\xb5\x18\x08\n\x06worker\x12l\n\x08KeepTask\x12&.reelmesh.transcode.v1.KeepTaskRequest\x1a\'.reelmesh.transcode.v1.KeepTaskResponse\"\x0f\x90\x02\x01\x8a\xb5\x18\x08\n\x06workerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTTASKREQUEST'].fields_by_name['worker']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_STARTTASKREQUEST'].fields_by_name['record']._loaded_options = None
   _globals['_STARTTASKREQUEST'].fields_by_name['record']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_KEEPTASKREQUEST'].fields_by_name['job']._loaded_options = None
+  _globals['_KEEPTASKREQUEST'].fields_by_name['job']._serialized_options = b'\272H6r422^organizations/[a-z0-9-]{1,63}/jobs/[0-9a-f-]{36}$'
+  _globals['_KEEPTASKREQUEST'].fields_by_name['task']._loaded_options = None
+  _globals['_KEEPTASKREQUEST'].fields_by_name['task']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_KEEPTASKREQUEST'].fields_by_name['attempt']._loaded_options = None
+  _globals['_KEEPTASKREQUEST'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002 \000'
+  _globals['_KEEPTASKREQUEST'].fields_by_name['worker']._loaded_options = None
+  _globals['_KEEPTASKREQUEST'].fields_by_name['worker']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_TASKSERVICE'].methods_by_name['StartTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['StartTask']._serialized_options = b'\212\265\030\010\n\006worker'
+  _globals['_TASKSERVICE'].methods_by_name['KeepTask']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['KeepTask']._serialized_options = b'\220\002\001\212\265\030\010\n\006worker'
   _globals['_STARTTASKREQUEST']._serialized_start=140
   _globals['_STARTTASKREQUEST']._serialized_end=365
   _globals['_STARTTASKRESPONSE']._serialized_start=367
   _globals['_STARTTASKRESPONSE']._serialized_end=418
-  _globals['_TASKSERVICE']._serialized_start=420
-  _globals['_TASKSERVICE']._serialized_end=543
+  _globals['_KEEPTASKREQUEST']._serialized_start=421
+  _globals['_KEEPTASKREQUEST']._serialized_end=612
+  _globals['_KEEPTASKRESPONSE']._serialized_start=614
+  _globals['_KEEPTASKRESPONSE']._serialized_end=632
+  _globals['_TASKSERVICE']._serialized_start=635
+  _globals['_TASKSERVICE']._serialized_end=868
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,11 @@ class TaskServiceStub:
                 request_serializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.StartTaskRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.StartTaskResponse.FromString,
                 _registered_method=True)
+        self.KeepTask = channel.unary_unary(
+                '/reelmesh.transcode.v1.TaskService/KeepTask',
+                request_serializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.KeepTaskRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.KeepTaskResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -64,6 +69,16 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepTask(self, request, context):
+        """KeepTask asks, now and then, whether a task that a worker is at is still wanted. Callers: worker. Idempotent.
+
+        Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (its job was cancelled, or another worker has it:
+        stop). Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -71,6 +86,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.StartTask,
                     request_deserializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.StartTaskRequest.FromString,
                     response_serializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.StartTaskResponse.SerializeToString,
+            ),
+            'KeepTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepTask,
+                    request_deserializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.KeepTaskRequest.FromString,
+                    response_serializer=reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.KeepTaskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -103,6 +123,33 @@ class TaskService:
             '/reelmesh.transcode.v1.TaskService/StartTask',
             reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.StartTaskRequest.SerializeToString,
             reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.StartTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.transcode.v1.TaskService/KeepTask',
+            reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.KeepTaskRequest.SerializeToString,
+            reelmesh_dot_transcode_dot_v1_dot_task__service__pb2.KeepTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

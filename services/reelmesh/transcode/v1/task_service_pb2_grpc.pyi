@@ -46,6 +46,12 @@ class TaskServiceStub:
     Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (done, cancelled or queued anew: drop it). Retry on
     UNAVAILABLE.
     """
+    KeepTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.KeepTaskRequest, _task_service_pb2.KeepTaskResponse]
+    """KeepTask asks, now and then, whether a task that a worker is at is still wanted. Callers: worker. Idempotent.
+
+    Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (its job was cancelled, or another worker has it:
+    stop). Retry on UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -64,6 +70,12 @@ class TaskServiceAsyncStub(TaskServiceStub):
 
     Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (done, cancelled or queued anew: drop it). Retry on
     UNAVAILABLE.
+    """
+    KeepTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.KeepTaskRequest, _task_service_pb2.KeepTaskResponse]  # type: ignore[assignment]
+    """KeepTask asks, now and then, whether a task that a worker is at is still wanted. Callers: worker. Idempotent.
+
+    Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (its job was cancelled, or another worker has it:
+    stop). Retry on UNAVAILABLE.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +98,18 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (done, cancelled or queued anew: drop it). Retry on
         UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def KeepTask(
+        self,
+        request: _task_service_pb2.KeepTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.KeepTaskResponse, _abc.Awaitable[_task_service_pb2.KeepTaskResponse]]:
+        """KeepTask asks, now and then, whether a task that a worker is at is still wanted. Callers: worker. Idempotent.
+
+        Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (its job was cancelled, or another worker has it:
+        stop). Retry on UNAVAILABLE.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/transcode/v1/task_service.proto.
  */
 export const file_reelmesh_transcode_v1_task_service: GenFile = /*@__PURE__*/
-  fileDesc("CihyZWVsbWVzaC90cmFuc2NvZGUvdjEvdGFza19zZXJ2aWNlLnByb3RvEhVyZWVsbWVzaC50cmFuc2NvZGUudjEivQEKEFN0YXJ0VGFza1JlcXVlc3QSRgoDam9iGAEgASgJQjm6SDZyNDIyXm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L2pvYnMvWzAtOWEtZi1dezM2fSQSFQoEdGFzaxgCIAEoCUIHukgEcgIQARIYCgdhdHRlbXB0GAMgASgFQge6SAQaAiAAEhcKBndvcmtlchgEIAEoCUIHukgEcgIQARIXCgZyZWNvcmQYBSABKAlCB7pIBHICEAEiJwoRU3RhcnRUYXNrUmVzcG9uc2USEgoKZGVsaXZlcmllcxgBIAEoBTJ7CgtUYXNrU2VydmljZRJsCglTdGFydFRhc2sSJy5yZWVsbWVzaC50cmFuc2NvZGUudjEuU3RhcnRUYXNrUmVxdWVzdBooLnJlZWxtZXNoLnRyYW5zY29kZS52MS5TdGFydFRhc2tSZXNwb25zZSIMirUYCAoGd29ya2VyYgZwcm90bzM", [file_buf_validate_validate, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CihyZWVsbWVzaC90cmFuc2NvZGUvdjEvdGFza19zZXJ2aWNlLnByb3RvEhVyZWVsbWVzaC50cmFuc2NvZGUudjEivQEKEFN0YXJ0VGFza1JlcXVlc3QSRgoDam9iGAEgASgJQjm6SDZyNDIyXm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L2pvYnMvWzAtOWEtZi1dezM2fSQSFQoEdGFzaxgCIAEoCUIHukgEcgIQARIYCgdhdHRlbXB0GAMgASgFQge6SAQaAiAAEhcKBndvcmtlchgEIAEoCUIHukgEcgIQARIXCgZyZWNvcmQYBSABKAlCB7pIBHICEAEiJwoRU3RhcnRUYXNrUmVzcG9uc2USEgoKZGVsaXZlcmllcxgBIAEoBSKjAQoPS2VlcFRhc2tSZXF1ZXN0EkYKA2pvYhgBIAEoCUI5ukg2cjQyMl5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS9qb2JzL1swLTlhLWYtXXszNn0kEhUKBHRhc2sYAiABKAlCB7pIBHICEAESGAoHYXR0ZW1wdBgDIAEoBUIHukgEGgIgABIXCgZ3b3JrZXIYBCABKAlCB7pIBHICEAEiEgoQS2VlcFRhc2tSZXNwb25zZTLpAQoLVGFza1NlcnZpY2USbAoJU3RhcnRUYXNrEicucmVlbG1lc2gudHJhbnNjb2RlLnYxLlN0YXJ0VGFza1JlcXVlc3QaKC5yZWVsbWVzaC50cmFuc2NvZGUudjEuU3RhcnRUYXNrUmVzcG9uc2UiDIq1GAgKBndvcmtlchJsCghLZWVwVGFzaxImLnJlZWxtZXNoLnRyYW5zY29kZS52MS5LZWVwVGFza1JlcXVlc3QaJy5yZWVsbWVzaC50cmFuc2NvZGUudjEuS2VlcFRhc2tSZXNwb25zZSIPkAIBirUYCAoGd29ya2VyYgZwcm90bzM", [file_buf_validate_validate, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * Request of TaskService.StartTask.
@@ -87,6 +87,63 @@ export const StartTaskResponseSchema: GenMessage<StartTaskResponse> = /*@__PURE_
   messageDesc(file_reelmesh_transcode_v1_task_service, 1);
 
 /**
+ * Request of TaskService.KeepTask.
+ *
+ * @generated from message reelmesh.transcode.v1.KeepTaskRequest
+ */
+export type KeepTaskRequest = Message<"reelmesh.transcode.v1.KeepTaskRequest"> & {
+  /**
+   * Job that the task belongs to.
+   *
+   * @generated from field: string job = 1;
+   */
+  job: string;
+
+  /**
+   * Task within the job.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * Attempt that the worker is at.
+   *
+   * @generated from field: int32 attempt = 3;
+   */
+  attempt: number;
+
+  /**
+   * Worker that asks.
+   *
+   * @generated from field: string worker = 4;
+   */
+  worker: string;
+};
+
+/**
+ * Describes the message reelmesh.transcode.v1.KeepTaskRequest.
+ * Use `create(KeepTaskRequestSchema)` to create a new message.
+ */
+export const KeepTaskRequestSchema: GenMessage<KeepTaskRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_transcode_v1_task_service, 2);
+
+/**
+ * Response of TaskService.KeepTask.
+ *
+ * @generated from message reelmesh.transcode.v1.KeepTaskResponse
+ */
+export type KeepTaskResponse = Message<"reelmesh.transcode.v1.KeepTaskResponse"> & {
+};
+
+/**
+ * Describes the message reelmesh.transcode.v1.KeepTaskResponse.
+ * Use `create(KeepTaskResponseSchema)` to create a new message.
+ */
+export const KeepTaskResponseSchema: GenMessage<KeepTaskResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_transcode_v1_task_service, 3);
+
+/**
  * TaskService is the door for workers; results travel through Kafka.
  *
  * Every error carries google.rpc.ErrorInfo with domain "reelmesh.transcode".
@@ -110,6 +167,19 @@ export const TaskService: GenService<{
     methodKind: "unary";
     input: typeof StartTaskRequestSchema;
     output: typeof StartTaskResponseSchema;
+  },
+  /**
+   * KeepTask asks, now and then, whether a task that a worker is at is still wanted. Callers: worker. Idempotent.
+   *
+   * Errors: NOT_FOUND JOB_UNKNOWN; FAILED_PRECONDITION TASK_OBSOLETE (its job was cancelled, or another worker has it:
+   * stop). Retry on UNAVAILABLE.
+   *
+   * @generated from rpc reelmesh.transcode.v1.TaskService.KeepTask
+   */
+  keepTask: {
+    methodKind: "unary";
+    input: typeof KeepTaskRequestSchema;
+    output: typeof KeepTaskResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_reelmesh_transcode_v1_task_service, 0);
