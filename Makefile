@@ -37,7 +37,7 @@ demo: setup  ## Upload a film, encode it, and print where to watch it: make demo
 	@$(BIN)/python -m reelmesh_tools.demo $(if $(FILE),"$(FILE)")
 
 test: setup  ## Run every test, on real servers
-	@$(BIN)/python -m reelmesh_tools.browser
+	@$(BIN)/python -m reelmesh_tools.extras
 	@$(NPM) test --silent
 	$(BIN)/python -m pytest
 

@@ -16,8 +16,8 @@ from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwr
 from reelmesh.playback.v1.playback_service_pb2 import ListContinueWatchingRequest
 from reelmesh.playback.v1.session_pb2 import WatchProgress
 from reelmesh.transcode.v1.job_pb2 import Job
-from reelmesh_tools.browser import find
 from reelmesh_tools.client.platform import CALL_SECONDS, Platform
+from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
@@ -48,7 +48,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="module")
 def new_context(stack: Stack) -> Iterator[Callable[[], BrowserContext]]:
     """Make a profile of a browser of its own, with a viewer of its own, at the gateway."""
-    path = find()
+    path = chromium()
     if path is None:
         pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
     with sync_playwright() as playwright:

@@ -154,6 +154,44 @@ async def test_a_killed_worker_leaves_no_encoder(tmp_path: Path, scratch: Path) 
     assert await gone(encoder)
 
 
+async def test_a_program_behind_the_fence_sees_its_file_and_its_folder_and_nothing_else(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    monkeypatch.setenv("SECRET", "secret")
+    path = tmp_path / "program"
+    path.write_text(
+        textwrap.dedent(f"""\
+            #!/usr/bin/sh
+            [ "$1" = -version ] && exit 0
+            [ -e {secret} ] && echo sees a file beside its folder
+            ls /root /home /etc/passwd 2>/dev/null && echo sees ours
+            [ -n "$SECRET" ] && echo sees our environment
+            read source < source && echo "source: $source"
+            (echo more >> source) 2>/dev/null && echo writes to the source
+            (echo more >> {path}) 2>/dev/null && echo writes to the program
+            (echo more > /usr/more) 2>/dev/null && echo writes to the system
+            echo made > made
+            while read name rest; do case $name in *:) echo "network: $name" ;; esac; done < /proc/net/dev
+            for each in /proc/[0-9]*; do echo process; done
+            while read name it; do case $name in CapEff:|CapBnd:) echo "$name $it" ;; esac; done < /proc/self/status
+            """)
+    )
+    path.chmod(0o755)
+    (scratch / "source").write_text("film\n")
+    sandbox = Sandbox(path, path)
+    if not await sandbox.fenced():
+        pytest.skip("no bubblewrap that works here, which nothing needs")
+    seen = (await sandbox.run(invocation(scratch))).decode().splitlines()
+    nothing = "0" * 16
+    wanted = ["source: film", "network: lo:", f"CapEff: {nothing}", f"CapBnd: {nothing}"]
+    assert [line for line in seen if line != "process"] == wanted
+    assert seen.count("process") <= 3, "the fence's own, and the program's"
+    assert (scratch / "made").read_text() == "made\n"
+    assert (scratch / "source").read_text() == "film\n"
+
+
 async def test_bubblewrap_that_does_not_work_is_not_used(tmp_path: Path, scratch: Path) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho no namespaces >&2\nexit 1\n")
