@@ -14,7 +14,7 @@ import typer
 
 from reelmesh.media.v1.media_pb2 import AudioFormat, Rational, Track, VideoFormat
 from reelmesh.transcode.v1.job_pb2 import Job
-from reelmesh_tools.bench import ffmpeg, plain, upload
+from reelmesh_tools.bench import ffmpeg, plain, playback, upload
 from reelmesh_tools.bench.commands import parse_size
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import Meter
@@ -124,6 +124,12 @@ def test_the_meter_sees_memory_that_was_given_back_and_processor_time() -> None:
     cost = meter.costs["child"]
     assert cost.rss_peak - cost.rss_before > 48 * MIB
     assert cost.cpu_seconds > 0
+
+
+def test_percentiles_are_values_that_were_seen() -> None:
+    values = [float(n) for n in range(100, 0, -1)]
+    assert [playback.percentile(values, share) for share in (0.0, 0.5, 0.99, 1.0)] == [1, 50, 99, 100]
+    assert playback.percentile([7.0], 0.99) == 7
 
 
 def a_job(heights: tuple[int, ...]) -> Job:

@@ -1,4 +1,4 @@
-"""`reelmesh bench upload` and `reelmesh bench pipeline`: what the platform costs beside the plain way."""
+"""`reelmesh bench upload`, `pipeline` and `playback`: what the platform costs beside the plain way, and gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import pipeline, upload
+from reelmesh_tools.bench import pipeline, playback, upload
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure the running platform beside the plain way.", no_args_is_help=True)
     group.command(name="upload")(bench_upload)
     group.command(name="pipeline")(bench_pipeline)
+    group.command(name="playback")(bench_playback)
     app.add_typer(group, name="bench")
 
 
@@ -69,6 +70,18 @@ def bench_pipeline(
     with _measuring(as_json=as_json) as (stack, platform, say):
         result = pipeline.measure(platform, stack.layout.home, file, seconds, say)
     _print(result, _pipeline_table, as_json=as_json)
+
+
+def bench_playback(
+    seconds: Annotated[float, typer.Option(min=1, max=300, help="How long each rpc is called.")] = 10.0,
+    in_flight: Annotated[int, typer.Option(min=1, max=512, help="Calls under way at once.")] = 32,
+    as_json: _Json = False,
+) -> None:
+    """Begin viewings and fetch manifests through the gateway, as many as it gives."""
+    with _measuring(as_json=as_json) as (stack, platform, say):
+        pids = pids_of(stack, "control", "envoy", "cassandra")
+        result = playback.measure(platform, pids, seconds, in_flight, say)
+    _print(result, _playback_table, as_json=as_json)
 
 
 @contextmanager
@@ -143,6 +156,16 @@ def _upload_table(result: dict[str, Any]) -> Table:
             ", ".join(f"{name} {sum(values) / len(values):.2f}" for name, values in cpu.items()),
             f"{peak / (1 << 20):.0f} MiB" if peak else "",
         )
+    return table
+
+
+def _playback_table(result: dict[str, Any]) -> Table:
+    title = f"{result['in_flight']} at once for {result['seconds']:.0f} s each, load {result['load_average']}"
+    table = Table("what", "per second", "p50", "p99", "CPU seconds", title=title)
+    for name in ("sessions", "manifests"):
+        each = result[name]
+        cpu = ", ".join(f"{process} {seconds:.1f}" for process, seconds in each["cpu_seconds"].items())
+        table.add_row(name, f"{each['per_second']:.0f}", f"{each['p50_ms']} ms", f"{each['p99_ms']} ms", cpu)
     return table
 
 
