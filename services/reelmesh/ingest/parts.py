@@ -49,7 +49,7 @@ class PartSink(Protocol):
         """Store an object whole. Raises Unavailable."""
 
     def list(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys below `prefix`."""
+        """Yield the keys below `prefix`. Raises Unavailable."""
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects. Raises Unavailable."""

@@ -55,22 +55,29 @@ class Objects:
             raise Unavailable("the object store does not answer") from error
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys below `prefix`, in no order."""
-        async for page in obstore.list(self._store, prefix):
-            for meta in page:
-                yield meta["path"]
+        """Yield the keys below `prefix`, in no order. Raises Unavailable."""
+        try:
+            async for page in obstore.list(self._store, prefix):
+                for meta in page:
+                    yield meta["path"]
+        except (BaseError, OSError) as error:
+            raise Unavailable("the object store does not answer") from error
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; one that is not there is no error."""
+        """Remove objects; one that is not there is no error. Raises Unavailable."""
         for start in range(0, len(keys), 1000):
             try:
                 await obstore.delete_async(self._store, keys[start : start + 1000])
             except FileNotFoundError:
                 for key in keys[start : start + 1000]:
                     await self._delete_one(key)
+            except (BaseError, OSError) as error:
+                raise Unavailable("the object store does not answer") from error
 
     async def _delete_one(self, key: str) -> None:
         try:
             await obstore.delete_async(self._store, key)
         except FileNotFoundError:
             return
+        except (BaseError, OSError) as error:
+            raise Unavailable("the object store does not answer") from error
