@@ -104,8 +104,6 @@ class Appender:
     async def _recorded(self, recorder: asyncio.Task[None]) -> None:
         try:
             await asyncio.shield(recorder)  # the caller may leave; the parts go on, and flush waits for them
-        except asyncio.CancelledError:
-            raise
         except Exception:
             self._failed = True
             await asyncio.gather(*(stored.put for stored in self._unrecorded), return_exceptions=True)

@@ -20,6 +20,7 @@ GROWING = "private, max-age=1"
 FINAL = "private, max-age=60"
 _PLACE = "0token0"
 """Where the token goes in what is written once. No address of ours contains it."""
+_QUERY = f"?token={_PLACE}"
 CAPACITY = 64 << 20
 """Bytes of manifests held by one process."""
 
@@ -55,7 +56,7 @@ class Manifests:
         self._tokens.viewing(token, video)
         presentation = await self._get(video)
         written = self._once(
-            presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation, f"?token={_PLACE}").encode()
+            presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation, _QUERY).encode()
         )
         return _made_out(written, token)  # the playlists that it names are manifests too
 
@@ -70,7 +71,7 @@ class Manifests:
             presentation,
             f"hls {track_id}",
             hls.CONTENT_TYPE,
-            lambda: hls.media(presentation, track, self._media_url, f"?token={_PLACE}").encode(),
+            lambda: hls.media(presentation, track, self._media_url, _QUERY).encode(),
         )
         return _made_out(written, self._tokens.for_media(viewing, presentation).text)
 
@@ -82,7 +83,7 @@ class Manifests:
             presentation,
             "dash",
             dash.CONTENT_TYPE,
-            lambda: dash.mpd(presentation, self._media_url, f"?token={_PLACE}", self._clock.now()),
+            lambda: dash.mpd(presentation, self._media_url, _QUERY, self._clock.now()),
         )
         return _made_out(written, self._tokens.for_media(viewing, presentation).text)
 
