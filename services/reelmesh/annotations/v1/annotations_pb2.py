@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)reelmesh/annotations/v1/annotations.proto\x12\x17reelmesh.annotations.v1\x1a google/protobuf/descriptor.proto\"W\n\x06\x41\x63\x63\x65ss\x12\x1a\n\x08services\x18\x01 \x03(\tR\x08services\x12\x31\n\x04role\x18\x02 \x01(\x0e\x32\x1d.reelmesh.annotations.v1.RoleR\x04role*u\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_ANONYMOUS\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_OWNER\x10\x04\x12\x11\n\rROLE_OPERATOR\x10\x05*\\\n\x0bSensitivity\x12\x1b\n\x17SENSITIVITY_UNSPECIFIED\x10\x00\x12\x18\n\x14SENSITIVITY_PERSONAL\x10\x01\x12\x16\n\x12SENSITIVITY_SECRET\x10\x02:Y\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1f.reelmesh.annotations.v1.AccessR\x06\x61\x63\x63\x65ss:g\n\x0bsensitivity\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x0e\x32$.reelmesh.annotations.v1.SensitivityR\x0bsensitivityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)reelmesh/annotations/v1/annotations.proto\x12\x17reelmesh.annotations.v1\x1a google/protobuf/descriptor.proto\"s\n\x06\x41\x63\x63\x65ss\x12\x1a\n\x08services\x18\x01 \x03(\tR\x08services\x12\x31\n\x04role\x18\x02 \x01(\x0e\x32\x1d.reelmesh.annotations.v1.RoleR\x04role\x12\x1a\n\x08resource\x18\x03 \x01(\tR\x08resource*u\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eROLE_ANONYMOUS\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_OWNER\x10\x04\x12\x11\n\rROLE_OPERATOR\x10\x05*\\\n\x0bSensitivity\x12\x1b\n\x17SENSITIVITY_UNSPECIFIED\x10\x00\x12\x18\n\x14SENSITIVITY_PERSONAL\x10\x01\x12\x16\n\x12SENSITIVITY_SECRET\x10\x02:Y\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1f.reelmesh.annotations.v1.AccessR\x06\x61\x63\x63\x65ss:g\n\x0bsensitivity\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x0e\x32$.reelmesh.annotations.v1.SensitivityR\x0bsensitivityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reelmesh.annotations.v1.annotations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=193
-  _globals['_ROLE']._serialized_end=310
-  _globals['_SENSITIVITY']._serialized_start=312
-  _globals['_SENSITIVITY']._serialized_end=404
+  _globals['_ROLE']._serialized_start=221
+  _globals['_ROLE']._serialized_end=338
+  _globals['_SENSITIVITY']._serialized_start=340
+  _globals['_SENSITIVITY']._serialized_end=432
   _globals['_ACCESS']._serialized_start=104
-  _globals['_ACCESS']._serialized_end=191
+  _globals['_ACCESS']._serialized_end=219
 # @@protoc_insertion_point(module_scope)

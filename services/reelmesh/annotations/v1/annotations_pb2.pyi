@@ -30,7 +30,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """No person may call."""
     ROLE_ANONYMOUS: _Role.ValueType  # 1
-    """Anyone, without signing in."""
+    """Anyone, without signing in; a token that comes along must be good all the same."""
     ROLE_VIEWER: _Role.ValueType  # 2
     """A signed-in viewer."""
     ROLE_EDITOR: _Role.ValueType  # 3
@@ -46,7 +46,7 @@ class Role(_Role, metaclass=_RoleEnumTypeWrapper):
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """No person may call."""
 ROLE_ANONYMOUS: Role.ValueType  # 1
-"""Anyone, without signing in."""
+"""Anyone, without signing in; a token that comes along must be good all the same."""
 ROLE_VIEWER: Role.ValueType  # 2
 """A signed-in viewer."""
 ROLE_EDITOR: Role.ValueType  # 3
@@ -89,8 +89,14 @@ class Access(_message.Message):
 
     SERVICES_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """The least role of a person or API key that may call; unspecified admits no person."""
+    resource: _builtins.str
+    """Path of the request's field whose resource name says where the role must be held, such as "parent" or "video.name":
+    an organization's resource, or a user's own ("users/{user}/…"). Every rpc that asks for more than ROLE_ANONYMOUS and
+    less than ROLE_OPERATOR names one.
+    """
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Services of the mesh that may call, by the last element of their SPIFFE id, such as "transcode"."""
@@ -100,10 +106,11 @@ class Access(_message.Message):
         *,
         services: _abc.Iterable[_builtins.str] | None = ...,
         role: Global___Role.ValueType = ...,
+        resource: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource", "role", b"role", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dreelmesh/media/v1/media.proto\x12\x11reelmesh.media.v1\x1a\x1b\x62uf/validate/validate.proto\"\\\n\x08Rational\x12%\n\tnumerator\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\tnumerator\x12)\n\x0b\x64\x65nominator\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x0b\x64\x65nominator\"I\n\tByteRange\x12\x1f\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x06offset\x12\x1b\n\x04size\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x04size\"|\n\x0eSourceManifest\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32\x1d.reelmesh.media.v1.SourcePartR\x05parts\x12\x1d\n\ntotal_size\x18\x02 \x01(\x03R\ttotalSize\x12\x16\n\x06\x63rc32c\x18\x03 \x01(\x07R\x06\x63rc32c\"b\n\nSourcePart\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n\x04size\x18\x03 \x01(\x03R\x04size\x12\x16\n\x06\x63rc32c\x18\x04 \x01(\x07R\x06\x63rc32c\"\x9d\x02\n\x05Track\x12\'\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[a-z0-9]{1,16}$R\x02id\x12\x14\n\x05\x63odec\x18\x02 \x01(\tR\x05\x63odec\x12\x1c\n\ttimescale\x18\x03 \x01(\x05R\ttimescale\x12!\n\x0cpeak_bitrate\x18\x04 \x01(\x03R\x0bpeakBitrate\x12\x36\n\x05video\x18\x05 \x01(\x0b\x32\x1e.reelmesh.media.v1.VideoFormatH\x00R\x05video\x12\x36\n\x05\x61udio\x18\x06 \x01(\x0b\x32\x1e.reelmesh.media.v1.AudioFormatH\x00R\x05\x61udio\x12\x1a\n\x08language\x18\x07 \x01(\tR\x08languageB\x08\n\x06\x66ormat\"w\n\x0bVideoFormat\x12\x14\n\x05width\x18\x01 \x01(\x05R\x05width\x12\x16\n\x06height\x18\x02 \x01(\x05R\x06height\x12:\n\nframe_rate\x18\x03 \x01(\x0b\x32\x1b.reelmesh.media.v1.RationalR\tframeRate\"J\n\x0b\x41udioFormat\x12\x1a\n\x08\x63hannels\x18\x01 \x01(\x05R\x08\x63hannels\x12\x1f\n\x0bsample_rate\x18\x02 \x01(\x05R\nsampleRate\"\x81\x01\n\x07Segment\x12\x16\n\x06number\x18\x01 \x01(\x05R\x06number\x12\x14\n\x05start\x18\x02 \x01(\x03R\x05start\x12\x1a\n\x08\x64uration\x18\x03 \x01(\x03R\x08\x64uration\x12\x12\n\x04size\x18\x04 \x01(\x03R\x04size\x12\x18\n\x07samples\x18\x05 \x01(\x05R\x07samplesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dreelmesh/media/v1/media.proto\x12\x11reelmesh.media.v1\x1a\x1b\x62uf/validate/validate.proto\"\\\n\x08Rational\x12%\n\tnumerator\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\tnumerator\x12)\n\x0b\x64\x65nominator\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x0b\x64\x65nominator\"I\n\tByteRange\x12\x1f\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x06offset\x12\x1b\n\x04size\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x04size\"|\n\x0eSourceManifest\x12\x33\n\x05parts\x18\x01 \x03(\x0b\x32\x1d.reelmesh.media.v1.SourcePartR\x05parts\x12\x1d\n\ntotal_size\x18\x02 \x01(\x03R\ttotalSize\x12\x16\n\x06\x63rc32c\x18\x03 \x01(\x07R\x06\x63rc32c\"b\n\nSourcePart\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n\x04size\x18\x03 \x01(\x03R\x04size\x12\x16\n\x06\x63rc32c\x18\x04 \x01(\x07R\x06\x63rc32c\"\xdc\x02\n\x05Track\x12\'\n\x02id\x18\x01 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[a-z0-9]{1,16}$R\x02id\x12\x14\n\x05\x63odec\x18\x02 \x01(\tR\x05\x63odec\x12\x1c\n\ttimescale\x18\x03 \x01(\x05R\ttimescale\x12!\n\x0cpeak_bitrate\x18\x04 \x01(\x03R\x0bpeakBitrate\x12\x36\n\x05video\x18\x05 \x01(\x0b\x32\x1e.reelmesh.media.v1.VideoFormatH\x00R\x05video\x12\x36\n\x05\x61udio\x18\x06 \x01(\x0b\x32\x1e.reelmesh.media.v1.AudioFormatH\x00R\x05\x61udio\x12\x1a\n\x08language\x18\x07 \x01(\tR\x08language\x12=\n\nprotection\x18\x08 \x01(\x0b\x32\x1d.reelmesh.media.v1.ProtectionR\nprotectionB\x08\n\x06\x66ormat\"\x84\x02\n\nProtection\x12<\n\x06scheme\x18\x01 \x01(\x0e\x32$.reelmesh.media.v1.Protection.SchemeR\x06scheme\x12\x1e\n\x06key_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10R\x05keyId\x12\x30\n\x05label\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^(AUDIO|SD|HD|UHD)$R\x05label\x12\x0e\n\x02iv\x18\x04 \x01(\x0cR\x02iv\x12\x12\n\x04pssh\x18\x05 \x03(\x0cR\x04pssh\"B\n\x06Scheme\x12\x16\n\x12SCHEME_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSCHEME_CBCS\x10\x01\x12\x0f\n\x0bSCHEME_CENC\x10\x02\"w\n\x0bVideoFormat\x12\x14\n\x05width\x18\x01 \x01(\x05R\x05width\x12\x16\n\x06height\x18\x02 \x01(\x05R\x06height\x12:\n\nframe_rate\x18\x03 \x01(\x0b\x32\x1b.reelmesh.media.v1.RationalR\tframeRate\"J\n\x0b\x41udioFormat\x12\x1a\n\x08\x63hannels\x18\x01 \x01(\x05R\x08\x63hannels\x12\x1f\n\x0bsample_rate\x18\x02 \x01(\x05R\nsampleRate\"\x81\x01\n\x07Segment\x12\x16\n\x06number\x18\x01 \x01(\x05R\x06number\x12\x14\n\x05start\x18\x02 \x01(\x03R\x05start\x12\x1a\n\x08\x64uration\x18\x03 \x01(\x03R\x08\x64uration\x12\x12\n\x04size\x18\x04 \x01(\x03R\x04size\x12\x18\n\x07samples\x18\x05 \x01(\x05R\x07samplesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BYTERANGE'].fields_by_name['size']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_TRACK'].fields_by_name['id']._loaded_options = None
   _globals['_TRACK'].fields_by_name['id']._serialized_options = b'\272H\024r\0222\020^[a-z0-9]{1,16}$'
+  _globals['_PROTECTION'].fields_by_name['key_id']._loaded_options = None
+  _globals['_PROTECTION'].fields_by_name['key_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_PROTECTION'].fields_by_name['label']._loaded_options = None
+  _globals['_PROTECTION'].fields_by_name['label']._serialized_options = b'\272H\027r\0252\023^(AUDIO|SD|HD|UHD)$'
   _globals['_RATIONAL']._serialized_start=81
   _globals['_RATIONAL']._serialized_end=173
   _globals['_BYTERANGE']._serialized_start=175
@@ -51,11 +55,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCEPART']._serialized_start=376
   _globals['_SOURCEPART']._serialized_end=474
   _globals['_TRACK']._serialized_start=477
-  _globals['_TRACK']._serialized_end=762
-  _globals['_VIDEOFORMAT']._serialized_start=764
-  _globals['_VIDEOFORMAT']._serialized_end=883
-  _globals['_AUDIOFORMAT']._serialized_start=885
-  _globals['_AUDIOFORMAT']._serialized_end=959
-  _globals['_SEGMENT']._serialized_start=962
-  _globals['_SEGMENT']._serialized_end=1091
+  _globals['_TRACK']._serialized_end=825
+  _globals['_PROTECTION']._serialized_start=828
+  _globals['_PROTECTION']._serialized_end=1088
+  _globals['_PROTECTION_SCHEME']._serialized_start=1022
+  _globals['_PROTECTION_SCHEME']._serialized_end=1088
+  _globals['_VIDEOFORMAT']._serialized_start=1090
+  _globals['_VIDEOFORMAT']._serialized_end=1209
+  _globals['_AUDIOFORMAT']._serialized_start=1211
+  _globals['_AUDIOFORMAT']._serialized_end=1285
+  _globals['_SEGMENT']._serialized_start=1288
+  _globals['_SEGMENT']._serialized_end=1417
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -149,6 +150,7 @@ class Track(_message.Message):
     VIDEO_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifier, unique within the presentation and usable in a path, such as "v720" or "a0"."""
     codec: _builtins.str
@@ -167,6 +169,10 @@ class Track(_message.Message):
     def audio(self) -> Global___AudioFormat:
         """Sound."""
 
+    @_builtins.property
+    def protection(self) -> Global___Protection:
+        """How its samples are encrypted; absent where they are clear."""
+
     def __init__(
         self,
         *,
@@ -177,16 +183,80 @@ class Track(_message.Message):
         video: Global___VideoFormat | None = ...,
         audio: Global___AudioFormat | None = ...,
         language: _builtins.str = ...,
+        protection: Global___Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "format", b"format", "video", b"video"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "format", b"format", "protection", b"protection", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "codec", b"codec", "format", b"format", "id", b"id", "language", b"language", "peak_bitrate", b"peak_bitrate", "timescale", b"timescale", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "codec", b"codec", "format", b"format", "id", b"id", "language", b"language", "peak_bitrate", b"peak_bitrate", "protection", b"protection", "timescale", b"timescale", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["video", "audio"]  # noqa: Y015
     _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_format) -> _WhichOneofReturnType_format | None: ...
 
 Global___Track: _TypeAlias = Track  # noqa: Y015
+
+@_typing.final
+class Protection(_message.Message):
+    """How the samples of a track are encrypted (ISO/IEC 23001-7). Says which key, never its value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Scheme:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SchemeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Protection._Scheme.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SCHEME_UNSPECIFIED: Protection._Scheme.ValueType  # 0
+        """Never sent."""
+        SCHEME_CBCS: Protection._Scheme.ValueType  # 1
+        """AES-CBC over a pattern of blocks; what every key system plays."""
+        SCHEME_CENC: Protection._Scheme.ValueType  # 2
+        """AES-CTR over whole samples."""
+
+    class Scheme(_Scheme, metaclass=_SchemeEnumTypeWrapper):
+        """Schemes."""
+
+    SCHEME_UNSPECIFIED: Protection.Scheme.ValueType  # 0
+    """Never sent."""
+    SCHEME_CBCS: Protection.Scheme.ValueType  # 1
+    """AES-CBC over a pattern of blocks; what every key system plays."""
+    SCHEME_CENC: Protection.Scheme.ValueType  # 2
+    """AES-CTR over whole samples."""
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    IV_FIELD_NUMBER: _builtins.int
+    PSSH_FIELD_NUMBER: _builtins.int
+    scheme: Global___Protection.Scheme.ValueType
+    """Scheme of the encryption."""
+    key_id: _builtins.bytes
+    """Id of the key, 16 bytes."""
+    label: _builtins.str
+    """What the key is for: "AUDIO", "SD", "HD" or "UHD"."""
+    iv: _builtins.bytes
+    """Constant initialization vector of cbcs, 16 bytes."""
+    @_builtins.property
+    def pssh(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Boxes of type pssh, one for each key system, that say to a license service which key is wanted."""
+
+    def __init__(
+        self,
+        *,
+        scheme: Global___Protection.Scheme.ValueType = ...,
+        key_id: _builtins.bytes = ...,
+        label: _builtins.str = ...,
+        iv: _builtins.bytes = ...,
+        pssh: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["iv", b"iv", "key_id", b"key_id", "label", b"label", "pssh", b"pssh", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Protection: _TypeAlias = Protection  # noqa: Y015
 
 @_typing.final
 class VideoFormat(_message.Message):

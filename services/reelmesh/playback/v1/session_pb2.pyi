@@ -3,10 +3,12 @@
 isort:skip_file
 Watching."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,6 +36,7 @@ class PlaybackSession(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     MEDIA_TOKEN_FIELD_NUMBER: _builtins.int
     MEDIA_TOKEN_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LICENSE_SERVERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "organizations/{organization}/sessions/{session}". Output only."""
     video: _builtins.str
@@ -64,6 +67,13 @@ class PlaybackSession(_message.Message):
     def media_token_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When media_token stops working. Output only."""
 
+    @_builtins.property
+    def license_servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseServer]:
+        """Where players of each key system ask for licenses, by HTTP POST of what the browser's CDM gives, with the token
+        that opens them; empty where the video is clear. The token is short-lived: each license renewal takes its address
+        from a fresh GetPlaybackSession. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -77,14 +87,41 @@ class PlaybackSession(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         media_token: _builtins.str = ...,
         media_token_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        license_servers: _abc.Iterable[Global___LicenseServer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "media_token_expire_time", b"media_token_expire_time", "resume_position", b"resume_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "license_servers", b"license_servers", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlaybackSession: _TypeAlias = PlaybackSession  # noqa: Y015
+
+@_typing.final
+class LicenseServer(_message.Message):
+    """Where a key system's licenses are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_SYSTEM_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    key_system: _builtins.str
+    """Key system, as EME names it, such as "org.w3.clearkey" or "com.widevine.alpha"."""
+    uri: _builtins.str
+    """Address with its token."""
+    def __init__(
+        self,
+        *,
+        key_system: _builtins.str = ...,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_system", b"key_system", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseServer: _TypeAlias = LicenseServer  # noqa: Y015
 
 @_typing.final
 class WatchProgress(_message.Message):

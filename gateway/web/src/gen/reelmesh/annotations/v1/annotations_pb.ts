@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/annotations/v1/annotations.proto.
  */
 export const file_reelmesh_annotations_v1_annotations: GenFile = /*@__PURE__*/
-  fileDesc("CilyZWVsbWVzaC9hbm5vdGF0aW9ucy92MS9hbm5vdGF0aW9ucy5wcm90bxIXcmVlbG1lc2guYW5ub3RhdGlvbnMudjEiRwoGQWNjZXNzEhAKCHNlcnZpY2VzGAEgAygJEisKBHJvbGUYAiABKA4yHS5yZWVsbWVzaC5hbm5vdGF0aW9ucy52MS5Sb2xlKnUKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhIKDlJPTEVfQU5PTllNT1VTEAESDwoLUk9MRV9WSUVXRVIQAhIPCgtST0xFX0VESVRPUhADEg4KClJPTEVfT1dORVIQBBIRCg1ST0xFX09QRVJBVE9SEAUqXAoLU2Vuc2l0aXZpdHkSGwoXU0VOU0lUSVZJVFlfVU5TUEVDSUZJRUQQABIYChRTRU5TSVRJVklUWV9QRVJTT05BTBABEhYKElNFTlNJVElWSVRZX1NFQ1JFVBACOlkKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGNGGAyABKAsyHy5yZWVsbWVzaC5hbm5vdGF0aW9ucy52MS5BY2Nlc3NSBmFjY2VzczpnCgtzZW5zaXRpdml0eRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY0YYDIAEoDjIkLnJlZWxtZXNoLmFubm90YXRpb25zLnYxLlNlbnNpdGl2aXR5UgtzZW5zaXRpdml0eWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CilyZWVsbWVzaC9hbm5vdGF0aW9ucy92MS9hbm5vdGF0aW9ucy5wcm90bxIXcmVlbG1lc2guYW5ub3RhdGlvbnMudjEiWQoGQWNjZXNzEhAKCHNlcnZpY2VzGAEgAygJEisKBHJvbGUYAiABKA4yHS5yZWVsbWVzaC5hbm5vdGF0aW9ucy52MS5Sb2xlEhAKCHJlc291cmNlGAMgASgJKnUKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhIKDlJPTEVfQU5PTllNT1VTEAESDwoLUk9MRV9WSUVXRVIQAhIPCgtST0xFX0VESVRPUhADEg4KClJPTEVfT1dORVIQBBIRCg1ST0xFX09QRVJBVE9SEAUqXAoLU2Vuc2l0aXZpdHkSGwoXU0VOU0lUSVZJVFlfVU5TUEVDSUZJRUQQABIYChRTRU5TSVRJVklUWV9QRVJTT05BTBABEhYKElNFTlNJVElWSVRZX1NFQ1JFVBACOlkKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGNGGAyABKAsyHy5yZWVsbWVzaC5hbm5vdGF0aW9ucy52MS5BY2Nlc3NSBmFjY2VzczpnCgtzZW5zaXRpdml0eRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY0YYDIAEoDjIkLnJlZWxtZXNoLmFubm90YXRpb25zLnYxLlNlbnNpdGl2aXR5UgtzZW5zaXRpdml0eWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * The callers of an rpc: services of the mesh by name, and people by the least role that suffices.
@@ -35,6 +35,15 @@ export type Access = Message<"reelmesh.annotations.v1.Access"> & {
    * @generated from field: reelmesh.annotations.v1.Role role = 2;
    */
   role: Role;
+
+  /**
+   * Path of the request's field whose resource name says where the role must be held, such as "parent" or "video.name":
+   * an organization's resource, or a user's own ("users/{user}/…"). Every rpc that asks for more than ROLE_ANONYMOUS and
+   * less than ROLE_OPERATOR names one.
+   *
+   * @generated from field: string resource = 3;
+   */
+  resource: string;
 };
 
 /**
@@ -58,7 +67,7 @@ export enum Role {
   UNSPECIFIED = 0,
 
   /**
-   * Anyone, without signing in.
+   * Anyone, without signing in; a token that comes along must be good all the same.
    *
    * @generated from enum value: ROLE_ANONYMOUS = 1;
    */

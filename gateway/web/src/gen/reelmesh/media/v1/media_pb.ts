@@ -4,8 +4,8 @@
 
 // Values that describe media, shared by every area.
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/media/v1/media.proto.
  */
 export const file_reelmesh_media_v1_media: GenFile = /*@__PURE__*/
-  fileDesc("Ch1yZWVsbWVzaC9tZWRpYS92MS9tZWRpYS5wcm90bxIRcmVlbG1lc2gubWVkaWEudjEiRAoIUmF0aW9uYWwSGgoJbnVtZXJhdG9yGAEgASgDQge6SAQiAigAEhwKC2Rlbm9taW5hdG9yGAIgASgDQge6SAQiAiAAIjsKCUJ5dGVSYW5nZRIXCgZvZmZzZXQYASABKANCB7pIBCICKAASFQoEc2l6ZRgCIAEoA0IHukgEIgIgACJiCg5Tb3VyY2VNYW5pZmVzdBIsCgVwYXJ0cxgBIAMoCzIdLnJlZWxtZXNoLm1lZGlhLnYxLlNvdXJjZVBhcnQSEgoKdG90YWxfc2l6ZRgCIAEoAxIOCgZjcmMzMmMYAyABKAciRwoKU291cmNlUGFydBILCgNrZXkYASABKAkSDgoGb2Zmc2V0GAIgASgDEgwKBHNpemUYAyABKAMSDgoGY3JjMzJjGAQgASgHIuIBCgVUcmFjaxIjCgJpZBgBIAEoCUIXukgUchIyEF5bYS16MC05XXsxLDE2fSQSDQoFY29kZWMYAiABKAkSEQoJdGltZXNjYWxlGAMgASgFEhQKDHBlYWtfYml0cmF0ZRgEIAEoAxIvCgV2aWRlbxgFIAEoCzIeLnJlZWxtZXNoLm1lZGlhLnYxLlZpZGVvRm9ybWF0SAASLwoFYXVkaW8YBiABKAsyHi5yZWVsbWVzaC5tZWRpYS52MS5BdWRpb0Zvcm1hdEgAEhAKCGxhbmd1YWdlGAcgASgJQggKBmZvcm1hdCJdCgtWaWRlb0Zvcm1hdBINCgV3aWR0aBgBIAEoBRIOCgZoZWlnaHQYAiABKAUSLwoKZnJhbWVfcmF0ZRgDIAEoCzIbLnJlZWxtZXNoLm1lZGlhLnYxLlJhdGlvbmFsIjQKC0F1ZGlvRm9ybWF0EhAKCGNoYW5uZWxzGAEgASgFEhMKC3NhbXBsZV9yYXRlGAIgASgFIlkKB1NlZ21lbnQSDgoGbnVtYmVyGAEgASgFEg0KBXN0YXJ0GAIgASgDEhAKCGR1cmF0aW9uGAMgASgDEgwKBHNpemUYBCABKAMSDwoHc2FtcGxlcxgFIAEoBWIGcHJvdG8z", [file_buf_validate_validate]);
+  fileDesc("Ch1yZWVsbWVzaC9tZWRpYS92MS9tZWRpYS5wcm90bxIRcmVlbG1lc2gubWVkaWEudjEiRAoIUmF0aW9uYWwSGgoJbnVtZXJhdG9yGAEgASgDQge6SAQiAigAEhwKC2Rlbm9taW5hdG9yGAIgASgDQge6SAQiAiAAIjsKCUJ5dGVSYW5nZRIXCgZvZmZzZXQYASABKANCB7pIBCICKAASFQoEc2l6ZRgCIAEoA0IHukgEIgIgACJiCg5Tb3VyY2VNYW5pZmVzdBIsCgVwYXJ0cxgBIAMoCzIdLnJlZWxtZXNoLm1lZGlhLnYxLlNvdXJjZVBhcnQSEgoKdG90YWxfc2l6ZRgCIAEoAxIOCgZjcmMzMmMYAyABKAciRwoKU291cmNlUGFydBILCgNrZXkYASABKAkSDgoGb2Zmc2V0GAIgASgDEgwKBHNpemUYAyABKAMSDgoGY3JjMzJjGAQgASgHIpUCCgVUcmFjaxIjCgJpZBgBIAEoCUIXukgUchIyEF5bYS16MC05XXsxLDE2fSQSDQoFY29kZWMYAiABKAkSEQoJdGltZXNjYWxlGAMgASgFEhQKDHBlYWtfYml0cmF0ZRgEIAEoAxIvCgV2aWRlbxgFIAEoCzIeLnJlZWxtZXNoLm1lZGlhLnYxLlZpZGVvRm9ybWF0SAASLwoFYXVkaW8YBiABKAsyHi5yZWVsbWVzaC5tZWRpYS52MS5BdWRpb0Zvcm1hdEgAEhAKCGxhbmd1YWdlGAcgASgJEjEKCnByb3RlY3Rpb24YCCABKAsyHS5yZWVsbWVzaC5tZWRpYS52MS5Qcm90ZWN0aW9uQggKBmZvcm1hdCLkAQoKUHJvdGVjdGlvbhI0CgZzY2hlbWUYASABKA4yJC5yZWVsbWVzaC5tZWRpYS52MS5Qcm90ZWN0aW9uLlNjaGVtZRIXCgZrZXlfaWQYAiABKAxCB7pIBHoCaBASKQoFbGFiZWwYAyABKAlCGrpIF3IVMhNeKEFVRElPfFNEfEhEfFVIRCkkEgoKAml2GAQgASgMEgwKBHBzc2gYBSADKAwiQgoGU2NoZW1lEhYKElNDSEVNRV9VTlNQRUNJRklFRBAAEg8KC1NDSEVNRV9DQkNTEAESDwoLU0NIRU1FX0NFTkMQAiJdCgtWaWRlb0Zvcm1hdBINCgV3aWR0aBgBIAEoBRIOCgZoZWlnaHQYAiABKAUSLwoKZnJhbWVfcmF0ZRgDIAEoCzIbLnJlZWxtZXNoLm1lZGlhLnYxLlJhdGlvbmFsIjQKC0F1ZGlvRm9ybWF0EhAKCGNoYW5uZWxzGAEgASgFEhMKC3NhbXBsZV9yYXRlGAIgASgFIlkKB1NlZ21lbnQSDgoGbnVtYmVyGAEgASgFEg0KBXN0YXJ0GAIgASgDEhAKCGR1cmF0aW9uGAMgASgDEgwKBHNpemUYBCABKAMSDwoHc2FtcGxlcxgFIAEoBWIGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
  * A ratio of two integers, such as a frame rate of 30000/1001 frames per second.
@@ -211,6 +211,13 @@ export type Track = Message<"reelmesh.media.v1.Track"> & {
    * @generated from field: string language = 7;
    */
   language: string;
+
+  /**
+   * How its samples are encrypted; absent where they are clear.
+   *
+   * @generated from field: reelmesh.media.v1.Protection protection = 8;
+   */
+  protection?: Protection | undefined;
 };
 
 /**
@@ -219,6 +226,89 @@ export type Track = Message<"reelmesh.media.v1.Track"> & {
  */
 export const TrackSchema: GenMessage<Track> = /*@__PURE__*/
   messageDesc(file_reelmesh_media_v1_media, 4);
+
+/**
+ * How the samples of a track are encrypted (ISO/IEC 23001-7). Says which key, never its value.
+ *
+ * @generated from message reelmesh.media.v1.Protection
+ */
+export type Protection = Message<"reelmesh.media.v1.Protection"> & {
+  /**
+   * Scheme of the encryption.
+   *
+   * @generated from field: reelmesh.media.v1.Protection.Scheme scheme = 1;
+   */
+  scheme: Protection_Scheme;
+
+  /**
+   * Id of the key, 16 bytes.
+   *
+   * @generated from field: bytes key_id = 2;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * What the key is for: "AUDIO", "SD", "HD" or "UHD".
+   *
+   * @generated from field: string label = 3;
+   */
+  label: string;
+
+  /**
+   * Constant initialization vector of cbcs, 16 bytes.
+   *
+   * @generated from field: bytes iv = 4;
+   */
+  iv: Uint8Array;
+
+  /**
+   * Boxes of type pssh, one for each key system, that say to a license service which key is wanted.
+   *
+   * @generated from field: repeated bytes pssh = 5;
+   */
+  pssh: Uint8Array[];
+};
+
+/**
+ * Describes the message reelmesh.media.v1.Protection.
+ * Use `create(ProtectionSchema)` to create a new message.
+ */
+export const ProtectionSchema: GenMessage<Protection> = /*@__PURE__*/
+  messageDesc(file_reelmesh_media_v1_media, 5);
+
+/**
+ * Schemes.
+ *
+ * @generated from enum reelmesh.media.v1.Protection.Scheme
+ */
+export enum Protection_Scheme {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: SCHEME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * AES-CBC over a pattern of blocks; what every key system plays.
+   *
+   * @generated from enum value: SCHEME_CBCS = 1;
+   */
+  CBCS = 1,
+
+  /**
+   * AES-CTR over whole samples.
+   *
+   * @generated from enum value: SCHEME_CENC = 2;
+   */
+  CENC = 2,
+}
+
+/**
+ * Describes the enum reelmesh.media.v1.Protection.Scheme.
+ */
+export const Protection_SchemeSchema: GenEnum<Protection_Scheme> = /*@__PURE__*/
+  enumDesc(file_reelmesh_media_v1_media, 5, 0);
 
 /**
  * Format of a picture track.
@@ -253,7 +343,7 @@ export type VideoFormat = Message<"reelmesh.media.v1.VideoFormat"> & {
  * Use `create(VideoFormatSchema)` to create a new message.
  */
 export const VideoFormatSchema: GenMessage<VideoFormat> = /*@__PURE__*/
-  messageDesc(file_reelmesh_media_v1_media, 5);
+  messageDesc(file_reelmesh_media_v1_media, 6);
 
 /**
  * Format of a sound track.
@@ -281,7 +371,7 @@ export type AudioFormat = Message<"reelmesh.media.v1.AudioFormat"> & {
  * Use `create(AudioFormatSchema)` to create a new message.
  */
 export const AudioFormatSchema: GenMessage<AudioFormat> = /*@__PURE__*/
-  messageDesc(file_reelmesh_media_v1_media, 6);
+  messageDesc(file_reelmesh_media_v1_media, 7);
 
 /**
  * One media segment of a track. Its object is "{prefix}/{track}/{number, five digits}.m4s".
@@ -330,5 +420,5 @@ export type Segment = Message<"reelmesh.media.v1.Segment"> & {
  * Use `create(SegmentSchema)` to create a new message.
  */
 export const SegmentSchema: GenMessage<Segment> = /*@__PURE__*/
-  messageDesc(file_reelmesh_media_v1_media, 7);
+  messageDesc(file_reelmesh_media_v1_media, 8);
 

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/playback/v1/session.proto.
  */
 export const file_reelmesh_playback_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSK2AwoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEiwKBnZpZXdlchgDIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezAsNjR9JBIVCgdobHNfdXJpGAQgASgJQgSItRgCEhYKCGRhc2hfdXJpGAUgASgJQgSItRgCEjIKD3Jlc3VtZV9wb3NpdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKC21lZGlhX3Rva2VuGAkgASgJQgSItRgCEjsKF21lZGlhX3Rva2VuX2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAQoNV2F0Y2hQcm9ncmVzcxINCgV2aWRlbxgBIAEoCRIrCghwb3NpdGlvbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghkdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgt1cGRhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSL0AwoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEiwKBnZpZXdlchgDIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezAsNjR9JBIVCgdobHNfdXJpGAQgASgJQgSItRgCEhYKCGRhc2hfdXJpGAUgASgJQgSItRgCEjIKD3Jlc3VtZV9wb3NpdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKC21lZGlhX3Rva2VuGAkgASgJQgSItRgCEjsKF21lZGlhX3Rva2VuX2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI8Cg9saWNlbnNlX3NlcnZlcnMYCyADKAsyIy5yZWVsbWVzaC5wbGF5YmFjay52MS5MaWNlbnNlU2VydmVyIjYKDUxpY2Vuc2VTZXJ2ZXISEgoKa2V5X3N5c3RlbRgBIAEoCRIRCgN1cmkYAiABKAlCBIi1GAIiqQEKDVdhdGNoUHJvZ3Jlc3MSDQoFdmlkZW8YASABKAkSKwoIcG9zaXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * One viewing of one video by one viewer.
@@ -94,6 +94,15 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
    * @generated from field: google.protobuf.Timestamp media_token_expire_time = 10;
    */
   mediaTokenExpireTime?: Timestamp | undefined;
+
+  /**
+   * Where players of each key system ask for licenses, by HTTP POST of what the browser's CDM gives, with the token
+   * that opens them; empty where the video is clear. The token is short-lived: each license renewal takes its address
+   * from a fresh GetPlaybackSession. Output only.
+   *
+   * @generated from field: repeated reelmesh.playback.v1.LicenseServer license_servers = 11;
+   */
+  licenseServers: LicenseServer[];
 };
 
 /**
@@ -102,6 +111,34 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
  */
 export const PlaybackSessionSchema: GenMessage<PlaybackSession> = /*@__PURE__*/
   messageDesc(file_reelmesh_playback_v1_session, 0);
+
+/**
+ * Where a key system's licenses are.
+ *
+ * @generated from message reelmesh.playback.v1.LicenseServer
+ */
+export type LicenseServer = Message<"reelmesh.playback.v1.LicenseServer"> & {
+  /**
+   * Key system, as EME names it, such as "org.w3.clearkey" or "com.widevine.alpha".
+   *
+   * @generated from field: string key_system = 1;
+   */
+  keySystem: string;
+
+  /**
+   * Address with its token.
+   *
+   * @generated from field: string uri = 2;
+   */
+  uri: string;
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.LicenseServer.
+ * Use `create(LicenseServerSchema)` to create a new message.
+ */
+export const LicenseServerSchema: GenMessage<LicenseServer> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_session, 1);
 
 /**
  * How far a viewer is in a video.
@@ -143,5 +180,5 @@ export type WatchProgress = Message<"reelmesh.playback.v1.WatchProgress"> & {
  * Use `create(WatchProgressSchema)` to create a new message.
  */
 export const WatchProgressSchema: GenMessage<WatchProgress> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_session, 1);
+  messageDesc(file_reelmesh_playback_v1_session, 2);
 
