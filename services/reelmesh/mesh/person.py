@@ -51,5 +51,5 @@ def begin(person: Person | None) -> None:
 
 
 def current() -> Person | None:
-    """Return on whose behalf the call being served was made; None for a service of the mesh and for who did not sign in."""
+    """Return on whose behalf the call was made; None for a service of the mesh and for who did not sign in."""
     return _person.get()
