@@ -48,7 +48,7 @@ async def cassandra(config: Config) -> AsyncIterator[Cassandra]:
 @pytest.fixture
 def platform(stack: Stack) -> Iterator[Platform]:
     """The stack as a client sees it."""
-    with Platform(stack.plan.gateway_url) as connected:
+    with Platform.of_stack(stack.layout, stack.plan.gateway_url) as connected:
         yield connected
 
 

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from reelmesh.mesh.settings import SettingError
+from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.validate import InvalidConfigurationError, validate
 from reelmesh_gateway.write import write
 
@@ -23,6 +24,7 @@ _EXAMPLE_ADDRESSES = {
     "transcode": ["127.0.0.1:9002"],
     "catalog": ["127.0.0.1:9003"],
     "playback": ["127.0.0.1:9004"],
+    "identity": ["127.0.0.1:9005"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"
@@ -80,7 +82,7 @@ def _example(out: Path) -> Path:
         admin_port=9901,
         addresses=_EXAMPLE_ADDRESSES,
         certificates=Path("certificates"),
-        media_jwks=Path("keys", "media", "jwks.json"),
+        keys=KeyFiles(Path("keys", "media", "jwks.json"), Path("keys", "identity", "jwks.json")),
         descriptor_set=out / _CONTRACTS,
     )
 

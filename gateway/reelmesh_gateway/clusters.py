@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from reelmesh_gateway.envoy import Node, address, seconds, typed, watched
-from reelmesh_gateway.mesh import GATEWAY, Mesh, Service
+from reelmesh_gateway.envoy import Node, address, extension, seconds, typed, watched
+from reelmesh_gateway.guard import issuer_cluster
+from reelmesh_gateway.mesh import GATEWAY, Issuer, Mesh, Service
 
 _IDENTITY = "identity"
 _AUTHORITY = "authority"
@@ -18,7 +20,8 @@ _CONNECTION_WINDOW_BYTES = 8 << 20
 
 def clusters(mesh: Mesh, folder: Path) -> list[Node]:
     """Return a cluster for each service that the gateway may call; `folder` holds the endpoints and secrets."""
-    return [_cluster(name, service, mesh, folder) for name, service in mesh.routed().items()]
+    services = [_cluster(name, service, mesh, folder) for name, service in mesh.routed().items()]
+    return services + [_issuer(name, issuer) for name, issuer in mesh.gateway.issuers.items() if issuer.jwks_uri]
 
 
 def endpoints(mesh: Mesh, addresses: Mapping[str, Sequence[str]]) -> dict[str, Node]:
@@ -157,3 +160,29 @@ def _mutual_tls(spiffe_id: str, folder: Path) -> Node:
 
 def _secret(name: str, folder: Path) -> Node:
     return {"name": name, "sds_config": watched(folder / secret_file(name))}
+
+
+def _issuer(name: str, issuer: Issuer) -> Node:
+    """Return the cluster by which the keys of another issuer are fetched."""
+    parts = urlsplit(issuer.jwks_uri)
+    host = parts.hostname or ""
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    endpoint = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+    cluster = typed(
+        "config.cluster.v3.Cluster",
+        name=issuer_cluster(name),
+        type="LOGICAL_DNS",
+        connect_timeout=seconds(issuer.timeout),
+        load_assignment={"cluster_name": issuer_cluster(name), "endpoints": [{"lb_endpoints": [endpoint]}]},
+    )
+    if secure:
+        names = [{"san_type": "DNS", "matcher": {"exact": host}}]
+        trusted = {"trusted_ca": {"filename": str(issuer.authorities)}, "match_typed_subject_alt_names": names}
+        cluster["transport_socket"] = extension(
+            "envoy.transport_sockets.tls",
+            "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            sni=host,
+            common_tls_context={"validation_context": trusted},
+        )
+    return cluster

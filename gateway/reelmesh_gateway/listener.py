@@ -9,6 +9,7 @@ from pathlib import Path
 from reelmesh_gateway import guard
 from reelmesh_gateway.contracts import Contracts
 from reelmesh_gateway.envoy import Node, address, extension, seconds, typed, watched
+from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.mesh import AccessLog, Limits, Mesh
 from reelmesh_gateway.routes import BUFFER, CORS, TRANSCODER, error_body, routed_methods
 
@@ -27,13 +28,8 @@ _LOCAL_ERRORS: Mapping[int, tuple[int, str, str]] = {
 """google.rpc.Code, reason and message of what Envoy refuses by itself, by HTTP status."""
 
 
-def listener(
-    mesh: Mesh, contracts: Contracts, folder: Path, port: int, descriptors: bytes, jwks: Path, keys: bytes
-) -> Node:
-    """Return the listener on 127.0.0.1:`port`.
-
-    `folder` holds rds.yaml and `descriptors` as descriptors.binpb, the file `jwks` the public `keys` of media tokens.
-    """
+def listener(mesh: Mesh, contracts: Contracts, folder: Path, port: int, descriptors: bytes, keys: KeyFiles) -> Node:
+    """Return the listener on 127.0.0.1:`port`. `folder` holds rds.yaml and `descriptors` as descriptors.binpb."""
     limits = mesh.gateway.limits
     return typed(
         "config.listener.v3.Listener",
@@ -41,14 +37,14 @@ def listener(
         address=address(f"127.0.0.1:{port}"),
         per_connection_buffer_limit_bytes=limits.buffer_bytes,
         # Envoy reads the descriptor set and the keys only when the listener changes: let it change with them.
-        metadata={"filter_metadata": {"reelmesh": {"contracts": _digest(descriptors), "keys": _digest(keys)}}},
+        metadata={"filter_metadata": {"reelmesh": {"contracts": _digest(descriptors), "keys": keys.digest()}}},
         filter_chains=[
             {
                 "name": "plain",
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(mesh, contracts, folder, jwks),
+                        "typed_config": _connection_manager(mesh, contracts, folder, keys),
                     }
                 ],
             }
@@ -60,14 +56,14 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path, jwks: Path) -> Node:
+def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path, keys: KeyFiles) -> Node:
     limits = mesh.gateway.limits
     return typed(
         f"{_HTTP}.HttpConnectionManager",
         stat_prefix="gateway",
         codec_type="AUTO",
         rds={"route_config_name": "routes", "config_source": watched(folder / "rds.yaml")},
-        http_filters=_filters(mesh, contracts, folder, jwks),
+        http_filters=_filters(mesh, contracts, folder, keys),
         access_log=[_access_log(mesh.gateway.access_log)],
         # One path, one meaning: what the token guard sees is what the origin opens.
         normalize_path=True,
@@ -75,6 +71,7 @@ def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path, jwks: Pa
         path_with_escaped_slashes_action="REJECT_REQUEST",
         # The client is whoever connects, and headers that only Envoy may set are removed from its request.
         use_remote_address=True,
+        early_header_mutation_extensions=[guard.unforgeable()],
         server_name="reelmesh",
         generate_request_id=True,
         always_set_request_id_in_response=True,
@@ -88,18 +85,20 @@ def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path, jwks: Pa
             "initial_stream_window_size": limits.buffer_bytes,
             "initial_connection_window_size": limits.buffer_bytes,
         },
-        local_reply_config={"mappers": [_expired(), *(_local_reply(status) for status in _LOCAL_ERRORS)]},
+        local_reply_config={
+            "mappers": [_expired(), *_bad_person(), *(_local_reply(status) for status in _LOCAL_ERRORS)]
+        },
     )
 
 
-def _filters(mesh: Mesh, contracts: Contracts, folder: Path, jwks: Path) -> list[Node]:
+def _filters(mesh: Mesh, contracts: Contracts, folder: Path, keys: KeyFiles) -> list[Node]:
     limits: Limits = mesh.gateway.limits
     methods = [
         method for service in mesh.routed().values() for method in routed_methods(service, contracts) if method.http
     ]
     return [
         extension(CORS, "extensions.filters.http.cors.v3.Cors"),
-        *guard.filters(mesh, jwks),
+        *guard.filters(mesh, keys),
         extension("envoy.filters.http.grpc_web", "extensions.filters.http.grpc_web.v3.GrpcWeb"),
         extension(BUFFER, "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=limits.max_request_bytes),
         extension(
@@ -137,23 +136,55 @@ def _access_log(log: AccessLog) -> Node:
 
 
 def _expired() -> Node:
-    """Let a token that was good and is so no more be told from one that never was."""
-    matcher = {
-        "filter": guard.JWT,
-        "path": [{"key": guard.FAILURE}, {"key": "message"}],
-        "value": {"string_match": {"exact": guard.EXPIRED}},
-    }
+    """Let a token of media that was good and is so no more be told from one that never was."""
     return {
-        "filter": {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}},
+        "filter": _token_failed(guard.MEDIA_FAILURE, {"exact": guard.EXPIRED}),
         "status_code": 403,
         "body_format_override": {"json_format": error_body(7, "MEDIA_TOKEN_EXPIRED", "the token has expired")},
     }
 
 
+def _bad_person() -> list[Node]:
+    """Tell who called with a person's token whether it was good once; a gRPC client is told by the message alone."""
+    good_once: Node = {"exact": guard.EXPIRED}
+    never: Node = {"safe_regex": {"regex": ".+"}}
+    return [
+        {
+            "filter": _all(_status_is(401), _token_failed(guard.PERSON_FAILURE, message), _not_grpc()),
+            "body_format_override": {"json_format": error_body(16, reason, "%LOCAL_REPLY_BODY%")},
+        }
+        for message, reason in ((good_once, "TOKEN_EXPIRED"), (never, "TOKEN_INVALID"))
+    ]
+
+
+def _token_failed(key: str, message: Node) -> Node:
+    matcher = {
+        "filter": guard.JWT,
+        "path": [{"key": key}, {"key": "message"}],
+        "value": {"string_match": message},
+    }
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
 def _local_reply(status: int) -> Node:
     """Let an answer of Envoy's own look like one of a service's: google.rpc.Status with ErrorInfo."""
     code, reason, message = _LOCAL_ERRORS[status]
-    has_status = {"op": "EQ", "value": {"default_value": status, "runtime_key": f"local_reply.{status}"}}
+    return {
+        "filter": _all(_status_is(status), _not_grpc()),
+        "body_format_override": {"json_format": error_body(code, reason, message)},
+    }
+
+
+def _all(*filters: Node) -> Node:
+    return {"and_filter": {"filters": list(filters)}}
+
+
+def _status_is(status: int) -> Node:
+    value = {"default_value": status, "runtime_key": f"local_reply.{status}"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _not_grpc() -> Node:
     # A gRPC client gets grpc-status and grpc-message instead, and a body would end up in the latter. A transcoded
     # request looks like gRPC by now; its original path tells.
     transcoded = {"name": "x-envoy-original-path", "present_match": True}
@@ -164,20 +195,5 @@ def _local_reply(status: int) -> Node:
         "invert_match": True,
     }
     return {
-        "filter": {
-            "and_filter": {
-                "filters": [
-                    {"status_code_filter": {"comparison": has_status}},
-                    {
-                        "or_filter": {
-                            "filters": [
-                                {"header_filter": {"header": transcoded}},
-                                {"header_filter": {"header": not_grpc}},
-                            ]
-                        }
-                    },
-                ]
-            }
-        },
-        "body_format_override": {"json_format": error_body(code, reason, message)},
+        "or_filter": {"filters": [{"header_filter": {"header": transcoded}}, {"header_filter": {"header": not_grpc}}]}
     }

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from reelmesh.mesh.settings import SettingError, Size, read, setting
 
@@ -126,6 +127,28 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
+class Issuer:
+    """Someone else whose tokens are believed (OpenID Connect): a company's own sign-in, for example.
+
+    A token says who calls by ``iss`` and ``sub``, and what they may do by a claim ``organizations``, an object of roles
+    by organization such as ``{"default": "editor"}``. Nobody becomes an operator this way.
+    """
+
+    issuer: str = setting()
+    """Its name, exactly as the claim ``iss`` has it."""
+    audiences: tuple[str, ...] = setting()
+    """Values of ``aud`` that are meant for us."""
+    jwks_uri: str = setting("")
+    """Where its keys are fetched, again every five minutes."""
+    jwks_file: Path | None = setting(None)
+    """A file with its keys, in place of jwks_uri."""
+    timeout: timedelta = setting(timedelta(seconds=5), least=_MOMENT)
+    """How long it may take to give its keys."""
+    authorities: Path = setting(Path("/etc/ssl/certs/ca-certificates.crt"))
+    """Certificates of the authorities that may vouch for jwks_uri."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one client may ask of the gateway."""
 
@@ -166,6 +189,8 @@ class Gateway:
     """Bounds on what clients may ask."""
     access_log: AccessLog = setting(AccessLog())
     """What is written of each request."""
+    issuers: Mapping[str, Issuer] = setting({})
+    """Whose tokens are believed besides our own, by a name of our choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +237,8 @@ def _check(mesh: Mesh) -> None:
             if entry in served:
                 raise SettingError(f"{where}: {entry} is served by {served[entry]} already")
             served[entry] = name
+    for name, issuer in mesh.gateway.issuers.items():
+        _check_issuer(issuer, f"gateway.issuers.{name}")
     for key, operator in mesh.gateway.access_log.fields.items():
         if _QUERY_OPERATOR.search(operator):
             raise SettingError(f"gateway.access_log.fields.{key}: would write queries, and with them tokens")
@@ -226,3 +253,12 @@ def _check_paths(service: Service, where: str) -> None:
     for path in service.guarded:
         if path not in service.paths or not path.endswith("/"):
             raise SettingError(f"{where}.guarded: {path!r} is not one of paths, or does not end with a slash")
+
+
+def _check_issuer(issuer: Issuer, where: str) -> None:
+    if not issuer.audiences:
+        raise SettingError(f"{where}.audiences: without one, tokens that are meant for others would do")
+    if bool(issuer.jwks_uri) == (issuer.jwks_file is not None):
+        raise SettingError(f"{where}: needs one of jwks_uri and jwks_file")
+    if issuer.jwks_uri and urlsplit(issuer.jwks_uri).scheme not in {"http", "https"}:
+        raise SettingError(f"{where}.jwks_uri: is no address of HTTP")

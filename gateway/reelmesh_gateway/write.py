@@ -13,6 +13,7 @@ import yaml
 from reelmesh_gateway.clusters import clusters, endpoints, endpoints_file, secret_file, secrets
 from reelmesh_gateway.contracts import Contracts, check, with_error_details
 from reelmesh_gateway.envoy import Node, address, extension, watched
+from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.listener import listener
 from reelmesh_gateway.mesh import GATEWAY, Mesh, load
 from reelmesh_gateway.routes import route_configuration
@@ -26,17 +27,17 @@ def write(
     admin_port: int,
     addresses: Mapping[str, list[str]],
     certificates: Path,
-    media_jwks: Path,
+    keys: KeyFiles,
     descriptor_set: Path,
 ) -> Path:
     """Write bootstrap, listener, routes, clusters, endpoints and secrets into the folder `out`; return the bootstrap.
 
     `addresses` names the endpoints of each service ("127.0.0.1:9000" or "unix:/path"); one that is missing has none.
-    `certificates` holds gateway.pem, gateway.key and ca.pem; `media_jwks` is a JSON Web Key Set with the keys of media
-    tokens, none where there is no such file yet. Paths go into the files as they are given, so relative
-    ones count from Envoy's working directory. Calling it again on a running Envoy's folder changes its routes and
-    endpoints without dropping a connection. New contracts and listener settings hold for new connections, while old
-    ones go on as they are until they end or Envoy's drain time is over. Another port needs a new Envoy.
+    `certificates` holds gateway.pem, gateway.key and ca.pem; `keys` says where the public keys of tokens are, none as
+    long as there is no such file. Paths go into the files as they are given: relative ones count from Envoy's working
+    directory. Calling it again on a running Envoy's folder changes its routes and endpoints without dropping a
+    connection. New contracts and listener settings hold for new connections, while old ones go on as they are until
+    they end or Envoy's drain time is over. Another port needs a new Envoy.
 
     Raises SettingError for a wrong mesh file and ValueError for a wrong address; nothing is written then.
     """
@@ -44,7 +45,6 @@ def write(
     contracts = Contracts.read(descriptor_set)
     check(mesh, contracts)
     descriptors = with_error_details(descriptor_set.read_bytes())
-    keys = media_jwks.read_bytes() if media_jwks.exists() else b""
     # What is referred to comes first: a listener must find its routes, a cluster its endpoints and secrets.
     files = {
         "descriptors.binpb": descriptors,
@@ -52,7 +52,7 @@ def write(
         **{endpoints_file(name): _resources([hosts]) for name, hosts in endpoints(mesh, addresses).items()},
         "cds.yaml": _resources(clusters(mesh, out)),
         "rds.yaml": _resources([route_configuration(mesh, contracts)]),
-        "lds.yaml": _resources([listener(mesh, contracts, out, gateway_port, descriptors, media_jwks, keys)]),
+        "lds.yaml": _resources([listener(mesh, contracts, out, gateway_port, descriptors, keys)]),
         "bootstrap.yaml": dump(_bootstrap(mesh, out, admin_port)),
     }
     out.mkdir(parents=True, exist_ok=True)

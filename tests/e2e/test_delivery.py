@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.stack]
 @pytest.fixture(scope="module")
 def sessions(stack: Stack, clip: Callable[..., Path]) -> tuple[PlaybackSession, PlaybackSession]:
     """Viewings of two videos."""
-    with Platform(stack.plan.gateway_url) as platform:
+    with Platform.of_stack(stack.layout, stack.plan.gateway_url) as platform:
         uploads = [send(platform, clip()) for _ in range(2)]
         jobs = [ended(platform, following.job_of(platform, upload.name)) for upload in uploads]
         assert [job.state for job in jobs] == [Job.STATE_READY] * 2

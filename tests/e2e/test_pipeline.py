@@ -345,7 +345,7 @@ def reason_of(answer: httpx.Response) -> str:
 
 
 def test_the_same_over_http(platform: Platform) -> None:
-    web = platform.http
+    web = platform.signed_http
     base = f"{platform.url}/v1/{platform.parent}/uploads"
     created = web.post(base, json={"displayName": "a.mp4", "totalSize": "6"})
     assert created.status_code == 200

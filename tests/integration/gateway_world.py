@@ -31,6 +31,7 @@ from reelmesh.ingest.v1 import upload_pb2, upload_service_pb2, upload_service_pb
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.playback.v1 import manifest_service_pb2, manifest_service_pb2_grpc
 from reelmesh.transcode.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, task_service_pb2_grpc
+from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.validate import envoy_binary
 from reelmesh_gateway.write import write
 
@@ -215,6 +216,8 @@ class World:
         self.catalog = fake(FakeCatalog)
         self.keys = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
         (folder / "jwks.json").write_text(json.dumps(self.keys.jwks()))
+        self.people_keys = KeyRing({"p": ec.generate_private_key(ec.SECP256R1())})
+        (folder / "people.json").write_text(json.dumps(self.people_keys.jwks()))
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
 
@@ -236,7 +239,7 @@ class World:
             admin_port=self.admin_port,
             addresses=self.addresses,
             certificates=self.certificates.folder,
-            media_jwks=self.folder / "jwks.json",
+            keys=KeyFiles(self.folder / "jwks.json", self.folder / "people.json"),
             descriptor_set=ROOT / "envoy" / "reelmesh.binpb",
         )
 

@@ -10,6 +10,7 @@ import yaml
 from reelmesh_gateway.__main__ import main
 from reelmesh_gateway.contracts import Contracts
 from reelmesh_gateway.envoy import address
+from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.mesh import load
 from reelmesh_gateway.routes import route_configuration
 from reelmesh_gateway.write import dump, write
@@ -24,7 +25,7 @@ def written(tmp_path: Path, **changes: Any) -> Path:
         "admin_port": 9901,
         "addresses": {"ingest": ["127.0.0.1:9001"]},
         "certificates": tmp_path / "certificates",
-        "media_jwks": tmp_path / "jwks.json",
+        "keys": KeyFiles(tmp_path / "jwks.json", tmp_path / "people.json"),
         "descriptor_set": DESCRIPTORS,
         **changes,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -27,9 +28,12 @@ from reelmesh.mesh import deadline
 from reelmesh.mesh.channel import channel
 from reelmesh.mesh.errors import DeadlineTooShort, NotFound, Unavailable
 from reelmesh.mesh.identity import Identity
+from reelmesh.mesh.person import HEADER
 from reelmesh.mesh.server import Server, Service, Target
 from reelmesh_tools.stack import certificates
 
+OPERATOR = base64.urlsafe_b64encode(b'{"iss": "reelmesh", "sub": "users/1", "operator": true}').decode().rstrip("=")
+"""What the gateway says of someone who may do everything."""
 VIDEO = "organizations/acme/videos/01920000-0000-7000-8000-000000000000"
 
 
@@ -153,7 +157,7 @@ async def test_nested_fields_have_a_path(world: World) -> None:
     request = pb.CreateVideoRequest(parent="organizations/acme")
     request.video.tags.extend(["fine", ""])
     async with world.stub() as stub:
-        error = await refused(stub.CreateVideo(request))
+        error = await refused(stub.CreateVideo(request, metadata=((HEADER, OPERATOR),)))
     assert (error.details() or "").startswith("video.tags[1]")
 
 

@@ -109,6 +109,24 @@ class PlaybackConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityConfig:
+    """Accounts and sign-ins."""
+
+    keys: Path = Path("keys/identity")
+    """Folder of the keys that sign access and refresh tokens; see mesh/keys.py."""
+    seal_keys: Path = Path("keys/identity/seal")
+    """File of keys that seal what a copy of the database must not tell: 32 bytes in base64url a line, newest first."""
+    access_token_minutes: float = 10
+    """Life of an access token: so long may a role that was taken away, or a device that was signed out, still count."""
+    device_days: float = 30
+    """A device that does not come back for this long is signed out."""
+    mail_url: str = "smtp://127.0.0.1:25"
+    """Where mails go: smtp://user:password@host:port (with STARTTLS), smtps://…, or file:// and a folder, a Maildir."""
+    mail_sender: str = "reelmesh <noreply@localhost>"
+    """Sender of mails."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Workers."""
 
@@ -142,6 +160,8 @@ class Config:
     """Transcode control."""
     playback: PlaybackConfig = field(default_factory=PlaybackConfig)
     """Playback."""
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    """Accounts."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     """Workers."""
 

@@ -50,6 +50,13 @@ class NotFound(DomainError):
     reason = "NOT_FOUND"
 
 
+class AlreadyExists(DomainError):
+    """What the request would make is there already."""
+
+    code = code_pb2.ALREADY_EXISTS
+    reason = "ALREADY_EXISTS"
+
+
 class FailedPrecondition(DomainError):
     """The request is right, but not in this state."""
 

@@ -1,4 +1,4 @@
-"""What every call passes, outermost first: telemetry, errors, drain, deadline, caller, validation.
+"""What every call passes, outermost first: telemetry, errors, drain, deadline, caller, people, validation.
 
 Errors stand outside the others because a refusal by any of them is rendered in the same way.
 """

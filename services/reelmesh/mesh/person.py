@@ -11,6 +11,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+HEADER = "x-reelmesh-person"
+"""Metadata in which the gateway says what the token says: its claims as JSON, in base64url."""
+ISSUER = "reelmesh"
+"""Issuer of our own tokens. Others may say who someone is and in which role, not who is an operator."""
+
 
 class Role(IntEnum):
     """Roles within one organization, each including those before it; the numbers are the contract's."""
@@ -42,14 +47,31 @@ class Person:
         return Role.OPERATOR if self.operator else self.roles.get(organization, Role.ANONYMOUS)
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a call came from."""
+
+    address: str = ""
+    """Network address, as the gateway saw it; empty for a call of a service."""
+    user_agent: str = ""
+    """What the client calls itself."""
+
+
 _person: ContextVar[Person | None] = ContextVar("person", default=None)
+_client: ContextVar[Client | None] = ContextVar("client", default=None)
 
 
-def begin(person: Person | None) -> None:
-    """Note on whose behalf the call being served was made."""
+def begin(person: Person | None, client: Client | None = None) -> None:
+    """Note on whose behalf the call being served was made, and where it came from."""
     _person.set(person)
+    _client.set(client)
 
 
 def current() -> Person | None:
     """Return on whose behalf the call was made; None for a service of the mesh and for who did not sign in."""
     return _person.get()
+
+
+def client() -> Client:
+    """Return where the call came from."""
+    return _client.get() or Client()

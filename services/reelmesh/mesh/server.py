@@ -18,6 +18,7 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from reelmesh.mesh.health import Check, Health
 from reelmesh.mesh.identity import Identity
 from reelmesh.mesh.interceptors import Caller, Deadline, Drain, Errors, Validation
+from reelmesh.mesh.people import People
 
 DRAIN_SECONDS = 8.0
 """Calls under way may take this long when the server stops."""
@@ -68,6 +69,7 @@ class Server:
             self._drain,
             Deadline(),
             Caller(identity.trust_domain),
+            People(identity.trust_domain),
             Validation(identity.key),
         ]
         self._server = grpc.aio.server(

@@ -27,6 +27,8 @@ from reelmesh.mesh.errors import Unavailable
 
 MEDIA_EVENTS = "reelmesh.media.events"
 """MediaEvents, keyed by video."""
+IDENTITY_EVENTS = "reelmesh.identity.events"
+"""IdentityEvent, keyed by user."""
 TASKS = "reelmesh.transcode.tasks"
 """Tasks, taken by workers through a share group."""
 RESULTS = "reelmesh.transcode.results"

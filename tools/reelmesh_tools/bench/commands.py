@@ -91,7 +91,7 @@ def _measuring(*, as_json: bool) -> Iterator[tuple[Stack, Platform, Callable[[st
     console = Console(stderr=True, quiet=as_json)
     try:
         _require_running(stack)
-        with Platform(stack.plan.gateway_url) as platform, console.status("") as status:
+        with Platform.of_stack(stack.layout, stack.plan.gateway_url) as platform, console.status("") as status:
             yield stack, platform, status.update
     except grpc.RpcError as error:
         problem = problem_of(error)

@@ -15,9 +15,14 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
+from reelmesh.identity.v1.account_service_pb2_grpc import AccountServiceStub
+from reelmesh.identity.v1.organization_service_pb2_grpc import OrganizationServiceStub
 from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceStub
 from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceStub
 from reelmesh.transcode.v1.job_service_pb2_grpc import JobServiceStub
+from reelmesh_tools.client.signing import Signer
+from reelmesh_tools.stack.layout import Layout
+from reelmesh_tools.stack.owner import Credentials
 
 CALL_SECONDS = 20.0
 """Deadline of a unary call."""
@@ -62,23 +67,42 @@ def problem_of(error: grpc.RpcError) -> Problem:
 
 
 class Platform:
-    """Clients for every public service, over one channel to the gateway."""
+    """Clients for every public service, over one channel to the gateway; signed, where there is an API key."""
 
-    def __init__(self, url: str, organization: str = "default") -> None:
+    def __init__(self, url: str, api_key: str = "", organization: str = "default") -> None:
         self.url = url.rstrip("/")
         self.parent = f"organizations/{organization}"
-        self.channel = grpc.insecure_channel(urlsplit(url).netloc)
+        self._plain = grpc.insecure_channel(urlsplit(url).netloc)
+        signer = Signer(self._plain, api_key) if api_key else None
+        self.channel = signer.signed(self._plain) if signer else self._plain
+        self.accounts = AccountServiceStub(self.channel)
+        self.organizations = OrganizationServiceStub(self.channel)
         self.uploads = UploadServiceStub(self.channel)
         self.jobs = JobServiceStub(self.channel)
         self.videos = VideoServiceStub(self.channel)
         self.playback = PlaybackServiceStub(self.channel)
         self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
+        """For addresses that carry their token, as players fetch them."""
+        self.signed_http = httpx.Client(timeout=CALL_SECONDS, trust_env=False, auth=signer)
+        """For rpcs by HTTP."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Return the platform behind REELMESH_URL, or on this machine behind REELMESH_PORT (8080)."""
+        """Return the platform behind REELMESH_URL, or on this machine behind REELMESH_PORT (8080).
+
+        Calls are signed with REELMESH_API_KEY, or with the key that the local stack's owner has.
+        """
         port = environment.get("REELMESH_PORT") or "8080"
-        return cls(environment.get("REELMESH_URL") or f"http://127.0.0.1:{port}")
+        url, key = environment.get("REELMESH_URL"), environment.get("REELMESH_API_KEY")
+        if url or key:
+            return cls(url or f"http://127.0.0.1:{port}", key or "")
+        return cls.of_stack(Layout.from_environment(environment), f"http://127.0.0.1:{port}")
+
+    @classmethod
+    def of_stack(cls, layout: Layout, url: str) -> Self:
+        """Return a local stack's platform, signed in as its owner's program."""
+        credentials = Credentials.load(layout.credentials_file)
+        return cls(url, credentials.api_key if credentials else "")
 
     def video_name(self, video: str) -> str:
         """Return the resource name of a video given by name or by id alone."""
@@ -94,5 +118,6 @@ class Platform:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.signed_http.close()
         self.http.close()
-        self.channel.close()
+        self._plain.close()

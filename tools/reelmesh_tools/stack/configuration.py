@@ -31,6 +31,11 @@ def write(layout: Layout, plan: Plan) -> None:
         },
         "services": plan.service_addresses,
         "playback": {"media_keys": str(layout.media_keys)},
+        "identity": {
+            "keys": str(layout.identity_keys),
+            "seal_keys": str(layout.seal_keys),
+            "mail_url": layout.mail.as_uri(),
+        },
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

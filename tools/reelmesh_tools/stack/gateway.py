@@ -6,6 +6,7 @@ import asyncio
 import sysconfig
 from pathlib import Path
 
+from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.write import write
 from reelmesh_tools.stack import keys, probes
 from reelmesh_tools.stack.layout import Layout
@@ -27,7 +28,7 @@ def spec(layout: Layout, plan: Plan, mesh_file: Path, descriptor_set: Path) -> P
             admin_port=plan.ports["envoy-admin"],
             addresses=addresses,
             certificates=layout.certificates,
-            media_jwks=keys.jwks_file(layout.media_keys),
+            keys=KeyFiles(keys.jwks_file(layout.media_keys), keys.jwks_file(layout.identity_keys)),
             descriptor_set=descriptor_set,
         )
 

@@ -1,10 +1,11 @@
-"""The key that signs media tokens, made once for a stack, and its public half for the gateway."""
+"""Keys of a stack, made once: those that sign tokens, with their public halves for the gateway, and one that seals."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -28,6 +29,13 @@ def ensure(folder: Path) -> None:
         )
         write_whole(folder / f"{_FIRST}.pem", private.decode(), 0o600)
     write_whole(jwks_file(folder), json.dumps(KeyRing.load(folder).jwks(), indent=2))
+
+
+def ensure_seal(file: Path) -> None:
+    """Make sure that there is a key that seals. To change it, put another one on a line before it."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(file, f"{Fernet.generate_key().decode()}\n", 0o600)
 
 
 def jwks_file(folder: Path) -> Path:

@@ -78,6 +78,26 @@ class Layout:
         return self.home / "keys" / "media"
 
     @property
+    def identity_keys(self) -> Path:
+        """The keys that sign people's tokens, and jwks.json for the gateway."""
+        return self.home / "keys" / "identity"
+
+    @property
+    def seal_keys(self) -> Path:
+        """The keys that seal what the accounts' database holds of second factors."""
+        return self.home / "keys" / "seal"
+
+    @property
+    def mail(self) -> Path:
+        """Mails that a platform without a mail server would have sent: a Maildir."""
+        return self.home / "mail"
+
+    @property
+    def credentials_file(self) -> Path:
+        """How the owner signs in: address, password, and the key of the command line."""
+        return self.home / "credentials.json"
+
+    @property
     def config(self) -> Path:
         """Configuration rendered for the servers."""
         return self.home / "config"

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reelmesh_tools.stack import certificates, configuration, jarlock, keys, plan, processes, state
+import grpc
+
+from reelmesh_tools.stack import certificates, configuration, jarlock, keys, owner, plan, processes, state
 from reelmesh_tools.stack.client import Stack, StackError
 from reelmesh_tools.stack.files import BusyError, exclusive
 from reelmesh_tools.stack.jarlock import LockError
@@ -59,10 +61,18 @@ def up(
                 raise StackError(str(error)) from error
             certificates.ensure(layout.certificates, dt.datetime.now(dt.UTC))
             keys.ensure(layout.media_keys)
+            keys.ensure(layout.identity_keys)
+            keys.ensure_seal(layout.seal_keys)
             configuration.write(layout, planned)
             _spawn(layout, environment)
         try:
             _wait_until_healthy(stack, reporter, timeout)
+            if {"control", "envoy"} <= set(stack.plan.processes):
+                owner.ensure(layout, stack.plan)
+        except grpc.RpcError as error:
+            if started_here:
+                _stop(layout)
+            raise StackError(f"the stack's owner could not be made: {error}") from error
         except BaseException:
             if started_here:
                 _stop(layout)
