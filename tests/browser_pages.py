@@ -92,6 +92,30 @@ class WatchPage:
         assert self.read("video.webkitAudioDecodedByteCount") > 0, "no sound was decoded"
 
 
+class Visitor:
+    """Someone at the browser, by the account pages."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.account = page.get_by_role("navigation", name="Main").locator("#account")
+
+    def sign_up(self, email: str, password: str) -> None:
+        """Make an account; goes on to where the page was asked for from."""
+        self.page.goto("/sign-up")
+        self._submit("Sign up", email, password)
+
+    def sign_in(self, email: str, password: str) -> None:
+        """Sign in on the page of that name, from wherever one is."""
+        self.page.goto("/sign-in")
+        self._submit("Sign in", email, password)
+
+    def _submit(self, button: str, email: str, password: str) -> None:
+        self.page.get_by_label("Email").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name=button).click()
+        expect(self.account).to_have_text(email)
+
+
 class UploadPage:
     """`/upload`."""
 

@@ -19,6 +19,7 @@ from reelmesh.stores.cassandra import Cassandra
 from reelmesh_tools.client.platform import Platform
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.lifecycle import running_stack
+from reelmesh_tools.stack.owner import Credentials
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,6 +51,14 @@ def platform(stack: Stack) -> Iterator[Platform]:
     """The stack as a client sees it."""
     with Platform.of_stack(stack.layout, stack.plan.gateway_url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def owner(stack: Stack) -> Credentials:
+    """Who owns the stack, and may do everything."""
+    credentials = Credentials.load(stack.layout.credentials_file)
+    assert credentials is not None
+    return credentials
 
 
 @pytest.fixture(scope="session")

@@ -146,11 +146,14 @@ def _expired() -> Node:
 
 def _bad_person() -> list[Node]:
     """Tell who called with a person's token whether it was good once; a gRPC client is told by the message alone."""
+    key = guard.PERSON_FAILURE
     good_once: Node = {"exact": guard.EXPIRED}
     never: Node = {"safe_regex": {"regex": ".+"}}
     return [
         {
-            "filter": _all(_status_is(401), _token_failed(guard.PERSON_FAILURE, message), _not_grpc()),
+            # 403 is what jwt_authn makes of a token for another audience.
+            "filter": _all(_any(_status_is(401), _status_is(403)), _token_failed(key, message), _not_grpc()),
+            "status_code": 401,
             "body_format_override": {"json_format": error_body(16, reason, "%LOCAL_REPLY_BODY%")},
         }
         for message, reason in ((good_once, "TOKEN_EXPIRED"), (never, "TOKEN_INVALID"))
@@ -177,6 +180,10 @@ def _local_reply(status: int) -> Node:
 
 def _all(*filters: Node) -> Node:
     return {"and_filter": {"filters": list(filters)}}
+
+
+def _any(*filters: Node) -> Node:
+    return {"or_filter": {"filters": list(filters)}}
 
 
 def _status_is(status: int) -> Node:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import PATIENCE, Network, UploadPage, WatchPage, no_complaints
+from browser_pages import PATIENCE, Network, UploadPage, Visitor, WatchPage, no_complaints
 from e2e_world import eventually
 from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
 
@@ -19,6 +19,7 @@ from reelmesh.transcode.v1.job_pb2 import Job
 from reelmesh_tools.client.platform import CALL_SECONDS, Platform
 from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
+from reelmesh_tools.stack.owner import Credentials
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
@@ -142,11 +143,13 @@ def test_the_rendition_follows_the_network(page: Page, film: str, format_: str) 
 
 def test_a_film_plays_while_it_is_encoded(
     new_context: Callable[[], BrowserContext],
+    owner: Credentials,
     reelmesh: Callable[..., dict[str, Any]],
     clip: Callable[..., Path],
 ) -> None:
-    video = reelmesh("upload", str(clip(GROWING_SECONDS, 1280, 720, 25)), "--until", "uploaded")["video"]
     context = new_context()
+    Visitor(context.new_page()).sign_in(owner.email, owner.password)
+    video = reelmesh("upload", str(clip(GROWING_SECONDS, 1280, 720, 25)), "--until", "uploaded")["video"]
     pages = [WatchPage.open(context.new_page(), video, format_) for format_ in ("hls", "dash")]
     with no_complaints(pages[0].page), no_complaints(pages[1].page):
         for watching in pages:
@@ -166,7 +169,7 @@ def test_a_film_plays_while_it_is_encoded(
 
 
 def test_an_upload_is_followed_from_its_first_byte_to_its_picture(
-    context: BrowserContext, clip: Callable[..., Path], tmp_path: Path
+    context: BrowserContext, owner: Credentials, clip: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = padded(clip(6), tmp_path / "holiday.mp4", 2 * SLICE_BYTES + (3 << 20))
     held: list[Route] = []
@@ -178,6 +181,7 @@ def test_an_upload_is_followed_from_its_first_byte_to_its_picture(
             held.append(route)
 
     page = context.new_page()
+    Visitor(page).sign_in(owner.email, owner.password)
     page.route(SLICE, hold_second)
     upload = UploadPage(page)
     with no_complaints(page, excused="ERR_FAILED"):
@@ -199,10 +203,11 @@ def test_an_upload_is_followed_from_its_first_byte_to_its_picture(
 
 
 def test_an_upload_goes_on_when_its_page_is_opened_again(
-    context: BrowserContext, page: Page, clip: Callable[..., Path], tmp_path: Path
+    context: BrowserContext, page: Page, owner: Credentials, clip: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = padded(clip(6), tmp_path / "holiday again.mp4", SLICE_BYTES + (3 << 20))
     left = context.new_page()
+    Visitor(left).sign_in(owner.email, owner.password)
     left.route(SLICE, lambda route: route.continue_() if "offset=0&" in route.request.url else None)
     upload = UploadPage(left)
     upload.choose(file)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.descriptor import MethodDescriptor
 from google.rpc import error_details_pb2
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
+from rpc_world import channel, methods
 
 from reelmesh.mesh.person import HEADER
 from reelmesh_tools.stack import certificates
@@ -44,27 +42,6 @@ INTERNAL = {
     "reelmesh.transcode.v1.TaskService/StartTask",
 }
 """What is not for people."""
-
-
-def channel(stack: Stack, service: str, folder: Path, identity: str) -> grpc.Channel:
-    """Open a channel with a certificate of `folder`."""
-    credentials = grpc.ssl_channel_credentials(
-        (stack.layout.certificates / "ca.pem").read_bytes(),
-        (folder / f"{identity}.key").read_bytes(),
-        (folder / f"{identity}.pem").read_bytes(),
-    )
-    options = [("grpc.ssl_target_name_override", f"{service}.mesh")]
-    return grpc.secure_channel(stack.plan.address(service), credentials, options=options)
-
-
-def methods(opened: grpc.Channel) -> Iterator[MethodDescriptor]:
-    """Yield every rpc that a server says it has, but for those of gRPC itself."""
-    database = ProtoReflectionDescriptorDatabase(opened)
-    pool = DescriptorPool(cast("Any", database))
-    for name in database.get_services():
-        if not name.startswith("grpc."):
-            service: ServiceDescriptor = pool.FindServiceByName(name)
-            yield from service.methods
 
 
 def call(opened: grpc.Channel, method: MethodDescriptor) -> tuple[grpc.StatusCode, str]:

@@ -9,12 +9,13 @@ import contextlib
 import datetime
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -117,9 +118,11 @@ class FakeCatalog(video_service_pb2_grpc.VideoServiceServicer):
         self.title = title
         self.failures = 0
         self.calls = 0
+        self.metadata: dict[str, Any] = {}
 
     async def GetVideo(self, request: Any, context: Any) -> video_service_pb2.GetVideoResponse:
         self.calls += 1
+        self.metadata = dict(context.invocation_metadata())
         if self.failures > 0:
             self.failures -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
@@ -186,14 +189,14 @@ async def serve(stack: contextlib.AsyncExitStack, credentials: grpc.ServerCreden
     return f"127.0.0.1:{port}"
 
 
-async def serve_origin(stack: contextlib.AsyncExitStack) -> str:
-    """Serve a plain HTTP origin that answers with the request's first line; return the address."""
+async def serve_origin(stack: contextlib.AsyncExitStack, body: bytes | None = None) -> str:
+    """Serve a plain HTTP origin that answers with `body`, or with the request's first line; return the address."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                line = head.split(b"\r\n", 1)[0]
+                line = head.split(b"\r\n", 1)[0] if body is None else body
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(line), line))
                 await writer.drain()
         writer.close()
@@ -230,10 +233,19 @@ class World:
         signed = {name: value for name, value in {**common, **claims}.items() if value is not None}
         return (keys or self.keys).sign(signed)
 
-    def write(self) -> Path:
-        """Write the configuration for the present addresses."""
+    def person(self, *, seconds: float = 60, keys: KeyRing | None = None, **claims: Any) -> dict[str, str]:
+        """Return the header with a person's token as identity signs them, good for so many seconds."""
+        expire = int(datetime.datetime.now(datetime.UTC).timestamp() + seconds)
+        signed = {"iss": "reelmesh", "aud": "reelmesh", "sub": "users/1", "exp": expire, **claims}
+        return {"authorization": f"Bearer {(keys or self.people_keys).sign(signed)}"}
+
+    def write(self, issuers: Mapping[str, Any] | None = None) -> Path:
+        """Write the configuration for the present addresses, with other issuers of tokens."""
+        mesh = yaml.safe_load((ROOT / "gateway" / "mesh.yaml").read_text())
+        mesh["gateway"]["issuers"] = dict(issuers or {})
+        (self.folder / "mesh.yaml").write_text(yaml.safe_dump(mesh))
         return write(
-            ROOT / "gateway" / "mesh.yaml",
+            self.folder / "mesh.yaml",
             self.folder / "envoy",
             gateway_port=self.port,
             admin_port=self.admin_port,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import struct
@@ -14,7 +15,7 @@ import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
-from gateway_world import PLAYLIST, UPLOAD, VIDEO, FakeCatalog, World, eventually, fake, serve
+from gateway_world import PLAYLIST, UPLOAD, VIDEO, FakeCatalog, World, eventually, fake, serve, serve_origin
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -286,3 +287,53 @@ async def test_access_log(world: World, web: httpx.AsyncClient) -> None:
     assert (manifest["path"], manifest["grpc_status"]) == (f"/v1/{VIDEO}/hls/main.m3u8", "OK")
     assert manifest["bytes_sent"] == len(PLAYLIST)
     assert isinstance(manifest["duration_ms"], int)
+
+
+async def test_what_a_persons_token_says_goes_to_the_service(world: World, web: httpx.AsyncClient) -> None:
+    path = f"/v1/{VIDEO}"
+    said = {"x-reelmesh-person": "eyJzdWIiOiJmb3JnZWQifQ"}
+    assert (await web.get(path, headers=said)).is_success
+    assert "x-reelmesh-person" not in world.catalog.metadata, "only the gateway says who calls"
+    signed = world.person(organizations={"default": "editor"})
+    assert (await web.get(path, headers={**said, **signed})).is_success
+    seen = world.catalog.metadata["x-reelmesh-person"]
+    claims = json.loads(base64.urlsafe_b64decode(seen + "=" * (-len(seen) % 4)))
+    assert (claims["sub"], claims["organizations"]) == ("users/1", {"default": "editor"})
+    assert "authorization" not in world.catalog.metadata, "the token itself goes no further"
+
+
+async def test_a_persons_token_is_good_or_refused(world: World, web: httpx.AsyncClient) -> None:
+    path, good = f"/v1/{VIDEO}", world.person()
+    stranger = KeyRing({"p": ec.generate_private_key(ec.SECP256R1())})
+    wrong = {
+        "expired": (world.person(seconds=-60), "TOKEN_EXPIRED"),
+        "another key": (world.person(keys=stranger), "TOKEN_INVALID"),
+        "another audience": (world.person(aud="refresh"), "TOKEN_INVALID"),
+        "another issuer": (world.person(iss="elsewhere"), "TOKEN_INVALID"),
+        "none": ({"authorization": "Bearer nonsense"}, "TOKEN_INVALID"),
+    }
+    calls = world.catalog.calls
+    for name, (header, why) in wrong.items():
+        answer = await web.get(path, headers=header)
+        assert (answer.status_code, reason(answer)) == (401, why), name
+    token = good["authorization"].removeprefix("Bearer ")
+    assert (await web.get(path, params={"access_token": token})).status_code == 400, "never by the query"
+    assert world.catalog.calls == calls, "the service was not asked"
+    assert (await web.get(path, headers=good)).is_success
+    assert (await web.get("/v1/nothing")).status_code == 404, "who has no token gets the answer that everyone gets"
+
+
+async def test_another_issuer_is_believed_once_it_is_named(world: World, web: httpx.AsyncClient) -> None:
+    theirs = KeyRing({"t": ec.generate_private_key(ec.SECP256R1())})
+    signed = world.person(keys=theirs, iss="https://sign-in.example", aud="video")
+    assert (await web.get(f"/v1/{VIDEO}", headers=signed)).status_code == 401
+    async with contextlib.AsyncExitStack() as stack:
+        keys = await serve_origin(stack, json.dumps(theirs.jwks()).encode())
+        issuer = {"issuer": "https://sign-in.example", "audiences": ["video"], "jwks_uri": f"http://{keys}/jwks"}
+        world.write({"company": issuer})
+
+        async def believed() -> bool:
+            return (await web.get(f"/v1/{VIDEO}", headers={**signed, "connection": "close"})).is_success
+
+        await eventually(believed)
+    assert (await web.get(f"/v1/{VIDEO}", headers=world.person())).is_success, "and ours still is"

@@ -7,6 +7,8 @@ if (outlet === null) {
 }
 
 const clients = createClients(location.origin);
+showAccount();
+clients.session.addEventListener("change", showAccount);
 
 startRouter(outlet, [
   {
@@ -24,5 +26,38 @@ startRouter(outlet, [
     title: "Upload",
     page: async () => new (await import("./pages/upload")).UploadPage(clients),
   },
+  {
+    pattern: /^\/sign-in$/,
+    title: "Sign in",
+    page: async () => new (await import("./pages/sign-in")).SignInPage(clients, false),
+  },
+  {
+    pattern: /^\/sign-up$/,
+    title: "Sign up",
+    page: async () => new (await import("./pages/sign-in")).SignInPage(clients, true),
+  },
+  {
+    pattern: /^\/account$/,
+    title: "Account",
+    page: async () => new (await import("./pages/account")).AccountPage(clients),
+  },
+  {
+    pattern: /^\/verify-email$/,
+    title: "Confirm your address",
+    page: async () => new (await import("./pages/mailed")).VerifyEmailPage(clients),
+  },
+  {
+    pattern: /^\/reset-password$/,
+    title: "New password",
+    page: async () => new (await import("./pages/mailed")).ResetPasswordPage(clients),
+  },
   { pattern: /^/, title: "Not found", page: async () => new (await import("./pages/missing")).MissingPage() },
 ]);
+
+/** Let the header say who is signed in. */
+function showAccount(): void {
+  const link = document.querySelector<HTMLAnchorElement>("#account");
+  const { account } = clients.session;
+  link?.replaceChildren(account?.email ?? "Sign in");
+  link?.setAttribute("href", account ? "/account" : "/sign-in");
+}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sysconfig
+import urllib.request
 from pathlib import Path
 
 from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.write import write
 from reelmesh_tools.stack import keys, probes
 from reelmesh_tools.stack.layout import Layout
-from reelmesh_tools.stack.plan import Plan
+from reelmesh_tools.stack.plan import LISTENING_SERVICES, SERVICE_PROCESSES, Plan
 from reelmesh_tools.stack.spec import ProcessSpec, Stage
 
 
@@ -60,3 +62,17 @@ def spec(layout: Layout, plan: Plan, mesh_file: Path, descriptor_set: Path) -> P
         prepare=prepare,
         stop_seconds=5.0,
     )
+
+
+def unreached(plan: Plan) -> set[str]:
+    """Return the services that run and that Envoy does not send anything to yet: its health checks take a moment."""
+    targets = {target for name in plan.processes for target in SERVICE_PROCESSES.get(name, ())}
+    wanted = targets & set(LISTENING_SERVICES)
+    try:
+        url = f"{plan.admin_url}/stats?filter=membership_healthy&format=json"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - Envoy's own page on this machine
+            stats = json.load(answer)["stats"]
+    except OSError:
+        return wanted
+    healthy = {stat["name"] for stat in stats if stat["value"]}
+    return {service for service in wanted if f"cluster.{service}.membership_healthy" not in healthy}

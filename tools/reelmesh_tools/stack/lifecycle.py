@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 
-from reelmesh_tools.stack import certificates, configuration, jarlock, keys, owner, plan, processes, state
+from reelmesh_tools.stack import certificates, configuration, gateway, jarlock, keys, owner, plan, processes, state
 from reelmesh_tools.stack.client import Stack, StackError
 from reelmesh_tools.stack.files import BusyError, exclusive
 from reelmesh_tools.stack.jarlock import LockError
@@ -67,7 +67,9 @@ def up(
             _spawn(layout, environment)
         try:
             _wait_until_healthy(stack, reporter, timeout)
-            if {"control", "envoy"} <= set(stack.plan.processes):
+            if "envoy" in stack.plan.processes:
+                _wait_until_routed(stack.plan, timeout)
+            if "control" in stack.plan.processes:
                 owner.ensure(layout, stack.plan)
         except grpc.RpcError as error:
             if started_here:
@@ -181,6 +183,14 @@ def _wait_until_healthy(stack: Stack, reporter: Reporter, timeout: float) -> Non
                 message = f"not healthy after {timeout:g} s: {names}; see {stack.layout.logs}"
                 raise StackError(message)
             time.sleep(_POLL)
+
+
+def _wait_until_routed(planned: Plan, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while missing := gateway.unreached(planned):
+        if time.monotonic() > deadline:
+            raise StackError(f"the gateway does not reach {', '.join(sorted(missing))} after {timeout:g} s")
+        time.sleep(_POLL / 2)
 
 
 def _stop(layout: Layout) -> bool:

@@ -1,25 +1,48 @@
-import { type Client, createClient } from "@connectrpc/connect";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { Session } from "../account/session";
 import { VideoService } from "../gen/reelmesh/catalog/v1/video_service_pb";
+import { AccountService } from "../gen/reelmesh/identity/v1/account_service_pb";
 import { UploadService } from "../gen/reelmesh/ingest/v1/upload_service_pb";
 import { PlaybackService } from "../gen/reelmesh/playback/v1/playback_service_pb";
 import { JobService } from "../gen/reelmesh/transcode/v1/job_service_pb";
 
-/** The services that the pages use, over gRPC-Web. */
+/** The services that the pages use, over gRPC-Web, and who is signed in. */
 export interface Clients {
+  session: Session;
+  accounts: Client<typeof AccountService>;
   videos: Client<typeof VideoService>;
   uploads: Client<typeof UploadService>;
   jobs: Client<typeof JobService>;
   playback: Client<typeof PlaybackService>;
 }
 
-/** Make clients of the gateway at `baseUrl`. A call without a deadline of its own gets 15 seconds. */
+/**
+ * Make clients of the gateway at `baseUrl`; calls are signed where someone is signed in. A call without a deadline of its
+ * own gets 15 seconds.
+ */
 export function createClients(baseUrl: string): Clients {
-  const transport = createGrpcWebTransport({ baseUrl, defaultTimeoutMs: 15_000 });
+  const settings = { baseUrl, defaultTimeoutMs: 15_000 };
+  // Unsigned, or a refresh would wait for itself.
+  const refresher = createClient(AccountService, createGrpcWebTransport(settings));
+  const session = new Session(localStorage, (refreshToken) => refresher.refreshTokens({ refreshToken }));
+  const transport = createGrpcWebTransport({ ...settings, interceptors: [signed(session)] });
   return {
+    session,
+    accounts: createClient(AccountService, transport),
     videos: createClient(VideoService, transport),
     uploads: createClient(UploadService, transport),
     jobs: createClient(JobService, transport),
     playback: createClient(PlaybackService, transport),
+  };
+}
+
+function signed(session: Session): Interceptor {
+  return (next) => async (request) => {
+    const authorization = await session.authorization();
+    if (authorization !== undefined) {
+      request.header.set("authorization", authorization);
+    }
+    return next(request);
   };
 }

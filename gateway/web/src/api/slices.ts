@@ -33,6 +33,7 @@ export function slicePath(slice: Slice): string {
  */
 export function putSlice(
   slice: Slice,
+  authorization: string | undefined,
   onProgress: (sent: number) => void,
   signal: AbortSignal,
 ): Promise<Upload> {
@@ -54,6 +55,9 @@ export function putSlice(
     request.addEventListener("abort", () => reject(new ApiError("cancelled", Code.Canceled)));
     request.open("PUT", slicePath(slice));
     request.setRequestHeader("content-type", "application/octet-stream");
+    if (authorization !== undefined) {
+      request.setRequestHeader("authorization", authorization);
+    }
     request.send(slice.bytes);
   });
 }

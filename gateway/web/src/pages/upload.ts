@@ -63,7 +63,7 @@ export class UploadPage extends View<State> {
     const checksums = new Checksums();
     try {
       const dependencies = {
-        server: uploadServer(this.#clients.uploads),
+        server: uploadServer(this.#clients),
         memory: browserMemory,
         checksum: (blob: Blob) => checksums.of(blob),
       };

@@ -57,7 +57,7 @@ export class WatchPage extends View<State> {
       const playable = video.state === Video_State.PLAYABLE || video.state === Video_State.READY;
       const work = [playable ? this.#play(video) : undefined];
       if (video.state !== Video_State.READY) {
-        work.push(this.#follow(video));
+        work.push(this.#mayFollow() ? this.#follow(video) : this.#poll(video));
       }
       await Promise.all(work);
     } catch (error) {
@@ -77,6 +77,27 @@ export class WatchPage extends View<State> {
     this.set({ video });
     document.title = `${video.title || "Untitled"} · Reelmesh`;
     return video;
+  }
+
+  /** How far the encoding is, is for who makes videos; others wait until they can watch. */
+  #mayFollow(): boolean {
+    return this.#clients.session.account?.edits ?? false;
+  }
+
+  /** Begin to play as soon as that is possible. */
+  async #poll(first: Video): Promise<void> {
+    let video = first;
+    while (video.state !== Video_State.READY && video.state !== Video_State.FAILED) {
+      if (video.state === Video_State.PLAYABLE) {
+        await this.#play(video);
+      }
+      await sleep(1000, this.gone);
+      video = await this.#video();
+    }
+    if (video.state === Video_State.FAILED) {
+      throw new ApiError("encoding failed", Code.FailedPrecondition, video.failureReason);
+    }
+    await this.#play(video);
   }
 
   /** Show how far the encoding is, and begin to play as soon as that is possible. */

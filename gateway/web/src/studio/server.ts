@@ -5,7 +5,7 @@ import type { Upload } from "../gen/reelmesh/ingest/v1/upload_pb";
 import type { UploadServer } from "./upload";
 
 /** The real server. */
-export function uploadServer(client: Clients["uploads"]): UploadServer {
+export function uploadServer({ uploads: client, session }: Clients): UploadServer {
   return {
     async create(file, title, requestId) {
       const upload = { displayName: file.name, totalSize: BigInt(file.size), title };
@@ -14,7 +14,9 @@ export function uploadServer(client: Clients["uploads"]): UploadServer {
     async get(name) {
       return present((await client.getUpload({ name })).upload);
     },
-    put: putSlice,
+    async put(slice, onProgress, signal) {
+      return putSlice(slice, await session.authorization(), onProgress, signal);
+    },
   };
 }
 

@@ -1,7 +1,9 @@
+import { Code } from "@connectrpc/connect";
 import { html, nothing, type TemplateResult } from "lit";
 import type { ApiError } from "../api/errors";
 import { Video_State } from "../gen/reelmesh/catalog/v1/video_pb";
 import { type Job, Job_State } from "../gen/reelmesh/transcode/v1/job_pb";
+import { signInPath } from "./forms";
 
 /** An error with the reason that support can look up. */
 export function errorBox(error: ApiError | undefined, retry?: () => void): TemplateResult | typeof nothing {
@@ -13,6 +15,7 @@ export function errorBox(error: ApiError | undefined, retry?: () => void): Templ
       <strong>${capital(error.message)}</strong>
       ${error.reason ? html`<code>${error.reason}</code>` : nothing}
     </p>
+    ${error.code === Code.Unauthenticated ? html`<a class="button" href=${signInPath()}>Sign in</a>` : nothing}
     ${retry ? html`<button type="button" @click=${retry}>Try again</button>` : nothing}
   </div>`;
 }
