@@ -23,6 +23,7 @@ _EXAMPLE_ADDRESSES = {
     "transcode": ["127.0.0.1:9002"],
     "catalog": ["127.0.0.1:9003"],
     "playback": ["127.0.0.1:9004"],
+    "drm": ["127.0.0.1:9005"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"

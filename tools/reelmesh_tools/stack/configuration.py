@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from reelmesh_tools.stack import keys
 from reelmesh_tools.stack.files import write_whole
 from reelmesh_tools.stack.layout import Layout, repository
 from reelmesh_tools.stack.plan import TRUST_DOMAIN, Plan
@@ -31,6 +32,11 @@ def write(layout: Layout, plan: Plan) -> None:
         },
         "services": plan.service_addresses,
         "playback": {"media_keys": str(layout.media_keys)},
+        "drm": {
+            "wrapping_keys": str(layout.wrapping_keys),
+            "license_jwks": str(keys.jwks_file(layout.media_keys)),
+            "clear_key": True,
+        },
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

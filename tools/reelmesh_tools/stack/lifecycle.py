@@ -59,6 +59,7 @@ def up(
                 raise StackError(str(error)) from error
             certificates.ensure(layout.certificates, dt.datetime.now(dt.UTC))
             keys.ensure(layout.media_keys)
+            keys.ensure_wrapping(layout.wrapping_keys)
             configuration.write(layout, planned)
             _spawn(layout, environment)
         try:

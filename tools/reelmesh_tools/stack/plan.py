@@ -18,13 +18,13 @@ TRUST_DOMAIN = "reelmesh.local"
 
 SERVICE_PROCESSES: Mapping[str, tuple[str, ...]] = {
     "ingest": ("ingest",),
-    "control": ("transcode", "catalog", "playback"),
+    "control": ("transcode", "catalog", "playback", "drm"),
     "worker-1": ("worker",),
     "worker-2": ("worker",),
 }
 """The reelmesh processes, and the targets that each serves."""
 
-LISTENING_SERVICES = ("ingest", "transcode", "catalog", "playback")
+LISTENING_SERVICES = ("ingest", "transcode", "catalog", "playback", "drm")
 """The targets that listen on a port; a worker answers to the queue only."""
 
 SERVERS = ("cassandra", "kafka", "caddy", "envoy")

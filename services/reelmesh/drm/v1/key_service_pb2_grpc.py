@@ -68,7 +68,8 @@ class KeyServiceServicer:
     def GetContentKeys(self, request, context):
         """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+        too early may be put back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,8 @@ class KeyServiceStub:
     GetContentKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.GetContentKeysRequest, _key_service_pb2.GetContentKeysResponse]
     """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+    too early may be put back.
     """
 
 @_typing.type_check_only
@@ -65,7 +66,8 @@ class KeyServiceAsyncStub(KeyServiceStub):
     GetContentKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.GetContentKeysRequest, _key_service_pb2.GetContentKeysResponse]  # type: ignore[assignment]
     """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+    too early may be put back.
     """
 
 class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,7 +96,8 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_key_service_pb2.GetContentKeysResponse, _abc.Awaitable[_key_service_pb2.GetContentKeysResponse]]:
         """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+        too early may be put back.
         """
 
 def add_KeyServiceServicer_to_server(servicer: KeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

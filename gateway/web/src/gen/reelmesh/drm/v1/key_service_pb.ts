@@ -142,7 +142,8 @@ export const KeyService: GenService<{
   /**
    * GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
    *
-   * Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+   * Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+   * too early may be put back.
    *
    * @generated from rpc reelmesh.drm.v1.KeyService.GetContentKeys
    */
