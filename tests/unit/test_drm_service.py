@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from drm_fakes import NOW, OTHER, RING, VIDEO, Clock, MemoryKeyStore, content_keys, token
+from drm_fakes import NOW, OTHER, RING, SESSION, VIDEO, Clock, MemoryKeyStore, content_keys, token
 from google.api.httpbody_pb2 import HttpBody
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from reelmesh.drm.clearkey import ClearKey
+from reelmesh.drm.decisions import Audit, Decision
+from reelmesh.drm.errors import AuditBehind
 from reelmesh.drm.grants import Grants
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.licenses import Licenses
@@ -28,6 +30,7 @@ from reelmesh.drm.v1 import license_service_pb2 as license_pb
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceStub, add_KeyServiceServicer_to_server
 from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceStub, add_LicenseServiceServicer_to_server
 from reelmesh.media.v1.media_pb2 import Protection
+from reelmesh.mesh.clock import TimeOrderedIds
 from reelmesh.mesh.interceptors import Errors, Validation
 from reelmesh.mesh.keys import KeyRing
 
@@ -36,6 +39,20 @@ if TYPE_CHECKING:  # the generated stubs have the types, the generated code does
     from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceAsyncStub
 
 LABELS = ["AUDIO", "SD", "HD"]
+
+
+class Notes(Audit):
+    """Keeps what is noted; may be full."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.noted: list[Decision] = []
+        self.full = False
+
+    def note(self, decision: Decision) -> None:
+        if self.full:
+            raise AuditBehind("full")
+        self.noted.append(decision)
 
 
 @dataclass
@@ -47,6 +64,7 @@ class World:
     systems: dict[System, KeySystem]
     keys: KeyServiceAsyncStub
     licenses: LicenseServiceAsyncStub
+    notes: Notes
 
     async def create(self, scheme: Protection.Scheme.ValueType = Protection.SCHEME_CBCS) -> Any:
         request = key_pb.CreateContentKeysRequest(video=str(VIDEO), labels=LABELS, scheme=scheme)
@@ -60,7 +78,7 @@ class World:
         request = license_pb.GetClearKeyLicenseRequest(
             token=token, body=HttpBody(content_type="application/json", data=body)
         )
-        return self.licenses.GetClearKeyLicense(request)
+        return self.licenses.GetClearKeyLicense(request, metadata=(("x-forwarded-for", "10.0.0.1, 192.0.2.7"),))
 
 
 @pytest.fixture
@@ -68,14 +86,15 @@ async def world() -> AsyncIterator[World]:
     clock = Clock()
     keys = content_keys(MemoryKeyStore(), clock)
     systems: dict[System, KeySystem] = {System.CLEAR_KEY: ClearKey()}
-    licenses = Licenses(Grants(RING, clock.monotonic), keys, systems, clock)
+    notes = Notes()
+    licenses = Licenses(Grants(RING, clock.monotonic), keys, systems, notes, clock, TimeOrderedIds(clock))
     server = grpc.aio.server(interceptors=[Errors(), Validation(b"key")])
     add_KeyServiceServicer_to_server(KeyService(keys), server)
     add_LicenseServiceServicer_to_server(LicenseService(licenses), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield World(clock, keys, systems, KeyServiceStub(channel), LicenseServiceStub(channel))
+        yield World(clock, keys, systems, KeyServiceStub(channel), LicenseServiceStub(channel), notes)
     await server.stop(0)
 
 
@@ -211,3 +230,25 @@ async def test_the_token_s_time_is_the_clock_s(world: World) -> None:
     (sound, *_) = await world.create()
     ended = token(exp=int(NOW.timestamp()))
     assert await refused(world.ask(ended, sound.key_id)) == (grpc.StatusCode.PERMISSION_DENIED, "TOKEN_EXPIRED")
+
+
+async def test_decisions_are_taken_down(world: World) -> None:
+    (sound, *_) = await world.create()
+    await world.ask(token(), sound.key_id)
+    await refused(world.ask(token(viewer=""), bytes(16)))
+    await refused(world.ask(token(exp=int(NOW.timestamp())), sound.key_id))
+    await refused(world.ask("", sound.key_id))
+    await refused(world.ask(token() + "AAAA", sound.key_id))
+    given, denied, expired = world.notes.noted
+    assert (given.system, given.reason, list(given.key_ids)) == (System.CLEAR_KEY, "", [sound.key_id])
+    assert (str(given.session), given.video, given.viewer) == (SESSION, VIDEO, "users/ann")
+    assert (given.client, given.time) == ("192.0.2.7", NOW)
+    assert (denied.reason, denied.viewer, denied.key_ids) == ("KEY_NOT_GRANTED", "", ())
+    assert expired.reason == "TOKEN_EXPIRED"
+    assert len({each.id for each in world.notes.noted}) == 3
+
+
+async def test_no_license_goes_out_that_is_not_taken_down(world: World) -> None:
+    (sound, *_) = await world.create()
+    world.notes.full = True
+    assert await refused(world.ask(token(), sound.key_id)) == (grpc.StatusCode.UNAVAILABLE, "AUDIT_BEHIND")

@@ -70,3 +70,15 @@ class LicenseRequestMalformed(InvalidArgument):
     """The request is not what a CDM of this key system sends."""
 
     reason = "LICENSE_REQUEST_MALFORMED"
+
+
+class AuditBehind(Unavailable):
+    """Too many decisions wait to be written down to make another."""
+
+    reason = "AUDIT_BEHIND"
+
+
+class IntervalTooLong(InvalidArgument):
+    """A list is asked for over more days than one may cover."""
+
+    reason = "INTERVAL_TOO_LONG"

@@ -1,29 +1,29 @@
-"""KeyService and LicenseService: proto in, one domain call, proto out."""
+"""KeyService, LicenseService and LicenseDecisionService: proto in, one domain call, proto out."""
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
+from reelmesh.drm.decisions import Decisions
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.licenses import Licenses
-from reelmesh.drm.model import ContentKey, Scheme
-from reelmesh.drm.pssh import boxes
+from reelmesh.drm.messages import decision_to_proto, key_to_proto, scheme_of
 from reelmesh.drm.systems import Challenge, License, System
-from reelmesh.drm.v1 import content_key_pb2
 from reelmesh.drm.v1 import key_service_pb2 as key_pb
+from reelmesh.drm.v1 import license_decision_service_pb2 as decision_pb
 from reelmesh.drm.v1 import license_service_pb2 as license_pb
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceServicer
+from reelmesh.drm.v1.license_decision_service_pb2_grpc import LicenseDecisionServiceServicer
 from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceServicer
-from reelmesh.media.v1.media_pb2 import Protection
-from reelmesh.mesh.names import VideoName
+from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.names import VideoName, decode_page_token, encode_page_token, organization_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-_SCHEMES = {Scheme.CBCS: Protection.SCHEME_CBCS, Scheme.CENC: Protection.SCHEME_CENC}
-_FROM_PROTO = {number: scheme for scheme, number in _SCHEMES.items()}
+PAGE_SIZE = 100
 
 
 class KeyService(KeyServiceServicer):
@@ -36,16 +36,27 @@ class KeyService(KeyServiceServicer):
         self, request: key_pb.CreateContentKeysRequest, context: Context
     ) -> key_pb.CreateContentKeysResponse:
         """Make the keys of a video."""
-        video, scheme = VideoName.parse(request.video), _FROM_PROTO[request.scheme]
-        keys = await self._keys.create(video, request.labels, scheme)
-        return key_pb.CreateContentKeysResponse(keys=[_to_proto(key) for key in keys])
+        keys = await self._keys.create(VideoName.parse(request.video), request.labels, scheme_of(request.scheme))
+        return key_pb.CreateContentKeysResponse(keys=map(key_to_proto, keys))
 
     async def GetContentKeys(
         self, request: key_pb.GetContentKeysRequest, context: Context
     ) -> key_pb.GetContentKeysResponse:
         """Return the keys of a video with their values."""
         keys = await self._keys.of(VideoName.parse(request.video))
-        return key_pb.GetContentKeysResponse(keys=[_to_proto(key, key.value) for key in keys.values()])
+        return key_pb.GetContentKeysResponse(keys=[key_to_proto(key, key.value) for key in keys.values()])
+
+    async def RewrapContentKeys(
+        self, request: key_pb.RewrapContentKeysRequest, context: Context
+    ) -> key_pb.RewrapContentKeysResponse:
+        """Wrap the keys of some videos under the newest wrapping key."""
+        done = await self._keys.rewrap(decode_page_token(request.page_token), request.page_size)
+        return key_pb.RewrapContentKeysResponse(
+            version=done.version,
+            examined=done.examined,
+            rewrapped=done.changed,
+            next_page_token=encode_page_token(done.further),
+        )
 
 
 class LicenseService(LicenseServiceServicer):
@@ -58,8 +69,35 @@ class LicenseService(LicenseServiceServicer):
         self, request: license_pb.GetClearKeyLicenseRequest, context: Context
     ) -> license_pb.GetClearKeyLicenseResponse:
         """Answer a CDM of Clear Key."""
-        license_ = await self._licenses.issue(System.CLEAR_KEY, request.token, Challenge(request.body.data))
-        return license_pb.GetClearKeyLicenseResponse(body=await _body(license_, context))
+        body = await self._issue(System.CLEAR_KEY, request.token, request.body, context)
+        return license_pb.GetClearKeyLicenseResponse(body=body)
+
+    async def _issue(self, system: System, token: str, body: HttpBody, context: Context, asset: str = "") -> HttpBody:
+        license_ = await self._licenses.issue(system, token, Challenge(body.data, asset, _client(context)))
+        return await _body(license_, context)
+
+
+class LicenseDecisionService(LicenseDecisionServiceServicer):
+    """See the contract for what each rpc does."""
+
+    def __init__(self, decisions: Decisions, clock: Clock) -> None:
+        self._decisions = decisions
+        self._clock = clock
+
+    async def ListLicenseDecisions(
+        self, request: decision_pb.ListLicenseDecisionsRequest, context: Context
+    ) -> decision_pb.ListLicenseDecisionsResponse:
+        """List what was decided."""
+        found, further = await self._decisions.page(
+            organization_of(request.parent),
+            request.start_time.ToDatetime(UTC) if request.HasField("start_time") else None,
+            request.end_time.ToDatetime(UTC) if request.HasField("end_time") else self._clock.now(),
+            decode_page_token(request.page_token),
+            request.page_size or PAGE_SIZE,
+        )
+        return decision_pb.ListLicenseDecisionsResponse(
+            decisions=map(decision_to_proto, found), next_page_token=encode_page_token(further)
+        )
 
 
 async def _body(license_: License, context: Context) -> HttpBody:
@@ -68,14 +106,7 @@ async def _body(license_: License, context: Context) -> HttpBody:
     return HttpBody(content_type=license_.content_type, data=license_.body)
 
 
-def _to_proto(key: ContentKey, value: bytes = b"") -> content_key_pb2.ContentKey:
-    message = content_key_pb2.ContentKey(
-        key_id=key.key_id,
-        label=key.label,
-        value=value,
-        scheme=_SCHEMES[key.scheme],
-        iv=key.iv,
-        pssh=boxes(key.key_id, key.scheme).values(),
-    )
-    message.create_time.FromDatetime(key.create_time)
-    return message
+def _client(context: Context) -> str:
+    """Return the address that the gateway saw: the last one that it wrote; those before it are hearsay."""
+    metadata: Any = context.invocation_metadata() or ()
+    return next((value.rpartition(",")[2].strip() for key, value in metadata if key == "x-forwarded-for"), "")

@@ -1,15 +1,21 @@
-"""Keys on Cassandra. See schema.cql for the shape and why it is so."""
+"""Keys and the audit log on Cassandra. See schema.cql for the shape and why it is so."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, date, datetime, timedelta
 
+from reelmesh.drm.decisions import Decision, Place
+from reelmesh.drm.messages import decode, encode
 from reelmesh.drm.model import KeyRow, Scheme, Wrapped
 from reelmesh.mesh.errors import PageTokenInvalid
 from reelmesh.mesh.names import VideoName
 from reelmesh.stores.cassandra import Cassandra, Row, Statement
 from reelmesh.stores.migrations import keyspace_of
+
+BATCH_ROWS = 16
+"""Decisions in a batch: about as many as Cassandra takes in one without a warning (5 KiB)."""
 
 _KS = keyspace_of("drm")
 _THIS = "WHERE organization = ? AND video = ?"
@@ -72,6 +78,54 @@ class CassandraKeyStore:
         )
         videos = [VideoName(row.organization, row.video) for row in rows]
         return videos, str(rows[-1].place) if len(rows) == size else ""
+
+
+class CassandraDecisionStore:
+    """The audit log in the keyspace of drm."""
+
+    def __init__(self, cassandra: Cassandra, kept: timedelta) -> None:
+        """`kept` is how long a decision is kept."""
+        self._cassandra = cassandra
+        self._ttl = int(kept.total_seconds())
+
+    async def add(self, decisions: Sequence[Decision]) -> None:
+        """Write decisions down. Those of one day go together, since a batch of one partition is one write."""
+        by_day: dict[tuple[str, date], list[Statement]] = {}
+        for decision in decisions:
+            day = (decision.video.organization, decision.time.date())
+            by_day.setdefault(day, []).append(self._insert(decision))
+        batches = [day[at : at + BATCH_ROWS] for day in by_day.values() for at in range(0, len(day), BATCH_ROWS)]
+        await asyncio.gather(*map(self._cassandra.batch, batches))
+
+    async def of_day(
+        self, organization: str, day: date, since: datetime, before: Place, size: int
+    ) -> Sequence[Decision]:
+        """Return up to `size` decisions of a day, latest first: from `since` on, those that stand behind `before`."""
+        rows = await self._cassandra.execute(
+            f"SELECT decision FROM {_KS}.license_decisions WHERE organization = ? AND day = ? "
+            "AND (time, id) < (?, ?) AND (time) >= (?) LIMIT ?",
+            organization,
+            day,
+            before.time,
+            before.id,
+            since,
+            size,
+        )
+        return [decode(row.decision) for row in rows]
+
+    def _insert(self, decision: Decision) -> Statement:
+        return Statement(
+            f"INSERT INTO {_KS}.license_decisions (organization, day, time, id, decision) VALUES (?, ?, ?, ?, ?) "
+            "USING TTL ?",
+            (
+                decision.video.organization,
+                decision.time.date(),
+                decision.time,
+                decision.id,
+                encode(decision),
+                self._ttl,
+            ),
+        )
 
 
 def _insert(row: KeyRow) -> Statement:

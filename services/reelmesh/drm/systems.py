@@ -28,6 +28,8 @@ class Challenge:
     """As the CDM made it."""
     asset: str = ""
     """What the player calls the key that it wants, where that is not in the body (FairPlay)."""
+    client: str = ""
+    """Address that it asks from; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

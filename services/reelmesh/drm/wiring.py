@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 
 from reelmesh.drm import wrapping
+from reelmesh.drm.announce import Announcements
 from reelmesh.drm.clearkey import ClearKey
+from reelmesh.drm.decisions import Audit, Decisions, Trail
 from reelmesh.drm.grants import Grants
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.licenses import Licenses
-from reelmesh.drm.service import KeyService, LicenseService
-from reelmesh.drm.store import CassandraKeyStore
+from reelmesh.drm.service import KeyService, LicenseDecisionService, LicenseService
+from reelmesh.drm.store import CassandraDecisionStore, CassandraKeyStore
 from reelmesh.drm.systems import KeySystem, System
 from reelmesh.drm.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
+from reelmesh.drm.v1.license_decision_service_pb2_grpc import add_LicenseDecisionServiceServicer_to_server
 from reelmesh.drm.v1.license_service_pb2_grpc import add_LicenseServiceServicer_to_server
 from reelmesh.mesh.config import Config, DrmConfig
 from reelmesh.mesh.keys import PublicKeys
 from reelmesh.mesh.server import Service, Target
 from reelmesh.stores.bundle import Stores
+from reelmesh.stores.events import DECISIONS, ensure_topics
 from reelmesh.stores.migrations import migrate
 
 
@@ -28,7 +33,11 @@ async def build(config: Config, stores: Stores) -> Target:
     await migrate(cassandra, "drm", config.cassandra.replication)
     keys = ContentKeys(CassandraKeyStore(cassandra), _wrapper(config.drm), stores.clock, time.monotonic)
     grants = Grants(PublicKeys(config.drm.license_jwks), time.monotonic)
-    licenses = Licenses(grants, keys, _systems(config.drm), stores.clock)
+    await ensure_topics(stores.kafka, {DECISIONS: stores.kafka.partitions})
+    decisions = CassandraDecisionStore(cassandra, timedelta(days=config.drm.decisions_days))
+    announcements = Announcements(stores.publisher())
+    audit = Audit([Trail("Cassandra", decisions.add), Trail("Kafka", announcements.publish)])
+    licenses = Licenses(grants, keys, _systems(config.drm), audit, stores.clock, stores.ids)
     return Target(
         name="drm",
         services=[
@@ -40,8 +49,16 @@ async def build(config: Config, stores: Stores) -> Target:
                 "reelmesh.drm.v1.LicenseService",
                 lambda server: add_LicenseServiceServicer_to_server(LicenseService(licenses), server),
             ),
+            Service(
+                "reelmesh.drm.v1.LicenseDecisionService",
+                lambda server: add_LicenseDecisionServiceServicer_to_server(
+                    LicenseDecisionService(Decisions(decisions), stores.clock), server
+                ),
+            ),
         ],
+        background=[audit],
         checks=[cassandra.ping],
+        finish=[audit.finish],
     )
 
 

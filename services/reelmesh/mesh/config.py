@@ -118,6 +118,8 @@ class DrmConfig:
     """Environment variable that holds them instead of the folder: "VERSION:BASE64" with commas between."""
     license_jwks: Path = Path("keys/media/jwks.json")
     """Public keys (JWKS) of what signs license tokens; read again when the file changes."""
+    decisions_days: float = 400
+    """Days for which the audit log keeps a decision about a license."""
     clear_key: bool = False
     """Give licenses of Clear Key. They show the keys to the player: for tests, and where encryption is to be no more
     than a fence."""
