@@ -308,3 +308,10 @@ async def test_licenses_over_http(
         assert (await ask(wrong, label)).status_code == status
     assert (await http.post("/v1/licenses/clearkey", params={"token": good}, content=b"{")).status_code == 400
     assert (await http.post("/v1/licenses/clearkey", params={"token": good})).status_code == 400
+
+
+def test_the_benchmark_gets_licenses(reelmesh: Callable[..., dict[str, Any]]) -> None:
+    result = reelmesh("bench", "licenses", "--seconds", "1", "--in-flight", "4")
+    for tokens in ("fresh", "repeated"):
+        assert result[tokens]["calls"] > 0
+        assert result[tokens]["cpu_seconds"].keys() == {"control", "envoy", "cassandra", "kafka"}
