@@ -25,6 +25,7 @@ _EXAMPLE_ADDRESSES = {
     "catalog": ["127.0.0.1:9003"],
     "playback": ["127.0.0.1:9004"],
     "identity": ["127.0.0.1:9005"],
+    "drm": ["127.0.0.1:9006"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"

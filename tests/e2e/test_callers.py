@@ -31,12 +31,16 @@ ADMITTED = {
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),
     ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
     ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
+    ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
+    ("worker", "reelmesh.drm.v1.KeyService/GetContentKeys"),
     ("worker", "reelmesh.transcode.v1.TaskService/KeepTask"),
     ("worker", "reelmesh.transcode.v1.TaskService/StartTask"),
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
     "reelmesh.identity.v1.BootstrapService/Bootstrap",
+    "reelmesh.drm.v1.KeyService/CreateContentKeys",
+    "reelmesh.drm.v1.KeyService/GetContentKeys",
     "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex",
     "reelmesh.transcode.v1.TaskService/KeepTask",
     "reelmesh.transcode.v1.TaskService/StartTask",

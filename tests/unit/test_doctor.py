@@ -32,6 +32,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     made = plan.make(layout.stack_file, {"REELMESH_PORT": "39999"}, None, random.SystemRandom())
     certificates.ensure(layout.certificates, NOW)
     keys.ensure(layout.media_keys)
+    keys.ensure_wrapping(layout.wrapping_keys)
     configuration.write(layout, made)
     return Installation.read(Stack(layout), NOW)
 
@@ -57,6 +58,7 @@ def test_keys_that_others_may_read(installation: Installation) -> None:
     for file in (
         installation.config.mesh.certificates / "ingest.key",
         installation.config.playback.media_keys / "0001.pem",
+        installation.config.drm.wrapping_keys / "0001",
     ):
         file.chmod(0o640)
         assert found(installation) == [("private_files", Level.UNSAFE)]
@@ -79,6 +81,15 @@ def test_token_keys_that_do_not_fit(installation: Installation) -> None:
     assert ("token_keys", Level.UNSAFE) in found(installation)
     (folder / "0001.pem").unlink()
     assert found(installation) == [("token_keys", Level.UNSAFE)]
+
+
+def test_wrapping_keys_that_are_gone(installation: Installation) -> None:
+    file = installation.config.drm.wrapping_keys / "0001"
+    file.write_bytes(b"short")
+    assert found(installation) == [("wrapping_keys", Level.UNSAFE)]
+    file.unlink()
+    assert found(installation) == [("wrapping_keys", Level.UNSAFE)]
+    assert found(changed(installation, config__drm__wrapping_keys_variable="KEYS")) == []
 
 
 def test_media_without_a_guard(installation: Installation) -> None:

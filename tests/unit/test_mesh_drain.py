@@ -21,6 +21,41 @@ from reelmesh.mesh.server import DRAIN_SECONDS, Server, Target
 from reelmesh_tools.stack import certificates
 
 
+async def test_what_is_left_to_do_is_done_after_the_last_call(tmp_path: Path) -> None:
+    certificates.ensure(tmp_path, datetime.now(UTC))
+    identity = Identity.load(tmp_path, "catalog", "reelmesh.local")
+    done: list[str] = []
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    class Slow(health_pb2_grpc.HealthServicer):
+        async def Check(self, request: object, context: object) -> health_pb2.HealthCheckResponse:  # noqa: N802
+            entered.set()
+            await leave.wait()
+            done.append("call")
+            return health_pb2.HealthCheckResponse()
+
+    async def finish() -> None:
+        done.append("finish")
+
+    server = Server(Target("catalog", finish=[finish]), identity, "127.0.0.1:0")
+    health_pb2_grpc.add_HealthServicer_to_server(Slow(), server._server)
+    serving = asyncio.Event()
+    running = asyncio.create_task(server.run(serving.set))
+    await serving.wait()
+    caller = Identity.load(tmp_path, "gateway", "reelmesh.local")
+    async with channel("catalog", {"catalog": [f"127.0.0.1:{server.port}"]}, caller, None) as opened:
+        stub: Any = health_pb2_grpc.HealthStub(opened)
+        call = asyncio.ensure_future(stub.Check(health_pb2.HealthCheckRequest()))
+        await entered.wait()
+        running.cancel()
+        assert done == []
+        leave.set()
+        await call
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert done == ["call", "finish"]
+
+
 async def test_a_stream_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     certificates.ensure(tmp_path, datetime.now(UTC))
     identity = Identity.load(tmp_path, "catalog", "reelmesh.local")

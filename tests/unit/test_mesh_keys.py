@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from reelmesh.mesh.keys import KeyRing, TokenForged
+from reelmesh.mesh.keys import KeyRing, PublicKeys, TokenForged
 from reelmesh_tools.stack import keys as stack_keys
 
 CLAIMS = {"iss": "us", "aud": "media", "sub": "someone", "exp": 4_000_000_000}
@@ -104,3 +104,38 @@ def test_the_stack_makes_one_key_and_keeps_it(tmp_path: Path) -> None:
     published = json.loads(stack_keys.jwks_file(folder).read_text())["keys"]
     assert [each["kid"] for each in published] == ["0001", "0002"]
     assert all(each.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"} for each in published), "no private part"
+
+
+def test_public_keys_follow_their_file(tmp_path: Path) -> None:
+    folder = tmp_path / "keys" / "media"
+    stack_keys.ensure(folder)
+    public = PublicKeys(stack_keys.jwks_file(folder))
+    old = KeyRing.load(folder).sign(CLAIMS)
+    put(folder, "0002")
+    new = KeyRing.load(folder).sign(CLAIMS)
+    assert public.read(old, issuer="us", audience="media") == CLAIMS
+    with pytest.raises(TokenForged):
+        public.read(new, issuer="us", audience="media")
+    stack_keys.ensure(folder)
+    assert public.read(new, issuer="us", audience="media") == CLAIMS
+    with pytest.raises(TokenForged):
+        public.read(new, issuer="them", audience="media")
+    (folder / "0001.pem").unlink()
+    stack_keys.ensure(folder)
+    with pytest.raises(TokenForged):
+        public.read(old, issuer="us", audience="media")
+
+
+def test_public_keys_outlive_a_broken_file(tmp_path: Path) -> None:
+    folder = tmp_path / "keys" / "media"
+    stack_keys.ensure(folder)
+    file = stack_keys.jwks_file(folder)
+    public = PublicKeys(file)
+    token = KeyRing.load(folder).sign(CLAIMS)
+    for broken in ("", "{", "[]", '{"keys": [{}]}', '{"keys": [{"kid": "1", "kty": "oct"}]}'):
+        file.write_text(broken)
+        assert public.read(token, issuer="us", audience="media") == CLAIMS
+        with pytest.raises(ValueError, match=r".+"):
+            PublicKeys(file)
+    file.unlink()
+    assert public.read(token, issuer="us", audience="media") == CLAIMS

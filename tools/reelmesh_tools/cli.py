@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from reelmesh_tools import keys
 from reelmesh_tools.bench import commands as bench_commands
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.doctor import commands as doctor_commands
@@ -17,6 +18,7 @@ def build() -> typer.Typer:
     client_commands.register(app)
     bench_commands.register(app)
     doctor_commands.register(app)
+    keys.register(app)
     return app
 
 

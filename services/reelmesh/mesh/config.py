@@ -127,6 +127,23 @@ class IdentityConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DrmConfig:
+    """Content keys and licenses."""
+
+    wrapping_keys: Path = Path("keys/drm")
+    """Folder of the keys that content keys are wrapped with: 32 bytes in each file, the last by name wraps."""
+    wrapping_keys_variable: str = ""
+    """Environment variable that holds them instead of the folder: "VERSION:BASE64" with commas between."""
+    license_jwks: Path = Path("keys/media/jwks.json")
+    """Public keys (JWKS) of what signs license tokens; read again when the file changes."""
+    decisions_days: float = 400
+    """Days for which the audit log keeps a decision about a license."""
+    clear_key: bool = False
+    """Give licenses of Clear Key. They show the keys to the player: for tests, and where encryption is to be no more
+    than a fence."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Workers."""
 
@@ -162,6 +179,8 @@ class Config:
     """Playback."""
     identity: IdentityConfig = field(default_factory=IdentityConfig)
     """Accounts."""
+    drm: DrmConfig = field(default_factory=DrmConfig)
+    """Keys and licenses."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     """Workers."""
 

@@ -7,16 +7,20 @@ the folder, and remove the old one when its last token has expired.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 ALGORITHM = "ES256"
+
+log = logging.getLogger(__name__)
 
 
 class TokenForged(Exception):
@@ -50,13 +54,7 @@ class KeyRing:
 
     def read(self, token: str, *, issuer: str, audience: str) -> dict[str, Any]:
         """Return the claims of a token for `audience`, also of one that has expired. Raises TokenForged."""
-        try:
-            key = self.keys[jwt.get_unverified_header(token)["kid"]]
-            # Time is the caller's business, who has a clock of its own.
-            options: Any = {"verify_exp": False, "verify_iat": False, "require": ["exp", "sub"]}
-            return jwt.decode(token, key.public_key(), [ALGORITHM], issuer=issuer, audience=audience, options=options)
-        except (jwt.InvalidTokenError, KeyError, ValueError) as error:
-            raise TokenForged(str(error)) from error
+        return _read(token, lambda key_id: self.keys[key_id].public_key(), issuer, audience)
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys as a JSON Web Key Set (RFC 7517), for whoever checks tokens without us."""
@@ -65,3 +63,45 @@ class KeyRing:
             public = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
             keys.append({**public, "kid": key_id, "use": "sig", "alg": ALGORITHM})
         return {"keys": keys}
+
+
+class PublicKeys:
+    """The public halves of keys that sign: a JWKS file, which is read again when it has changed."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises OSError, and ValueError for a file that is no JWKS."""
+        self._file = file
+        self._seen: object = None
+        self._keys: Mapping[str, EllipticCurvePublicKey] = {}
+        self._look()
+
+    def read(self, token: str, *, issuer: str, audience: str) -> dict[str, Any]:
+        """Return the claims of a token for `audience`, also of one that has expired. Raises TokenForged."""
+        try:
+            self._look()
+        except (OSError, ValueError) as error:
+            log.warning("going on with the keys of before: %s", error)
+        return _read(token, self._keys.__getitem__, issuer, audience)
+
+    def _look(self) -> None:
+        status = self._file.stat()
+        # A file that is renamed over has another number, whatever its time says.
+        seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if seen != self._seen:
+            try:
+                found: Any = json.loads(self._file.read_bytes())
+                keys = {key["kid"]: jwt.algorithms.ECAlgorithm.from_jwk(key) for key in found["keys"]}
+            except (KeyError, TypeError, jwt.InvalidKeyError) as error:
+                raise ValueError(f"{self._file}: is no JSON Web Key Set of public keys") from error
+            self._keys = {key_id: key for key_id, key in keys.items() if isinstance(key, EllipticCurvePublicKey)}
+            self._seen = seen
+
+
+def _read(token: str, find: Callable[[str], EllipticCurvePublicKey], issuer: str, audience: str) -> dict[str, Any]:
+    try:
+        key = find(jwt.get_unverified_header(token)["kid"])
+        # Time is the caller's business, who has a clock of its own.
+        options: Any = {"verify_exp": False, "verify_iat": False, "require": ["exp", "sub"]}
+        return jwt.decode(token, key, [ALGORITHM], issuer=issuer, audience=audience, options=options)
+    except (jwt.InvalidTokenError, KeyError, ValueError) as error:
+        raise TokenForged(str(error)) from error

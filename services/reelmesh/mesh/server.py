@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,6 +53,8 @@ class Target:
     services: Sequence[Service] = ()
     background: Sequence[Background] = ()
     checks: Sequence[Check] = field(default_factory=list)
+    finish: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What is to be done yet when the last call has ended, such as writing down what the calls left behind."""
 
 
 class Server:
@@ -94,7 +96,8 @@ class Server:
         ready()
         watch = asyncio.create_task(self._health.run())
         try:
-            await self._server.wait_for_termination()
+            # Shielded: what it waits for is what a stop waits for, and being cancelled it would end both.
+            await asyncio.shield(self._server.wait_for_termination())
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -102,4 +105,6 @@ class Server:
             await self._health.drain()
             self._drain.begin(STREAM_SECONDS)
             await self._server.stop(DRAIN_SECONDS)
+            for last in self._target.finish:
+                await last()
             log.info("%s stopped", self._target.name)

@@ -33,6 +33,8 @@ TASKS = "reelmesh.transcode.tasks"
 """Tasks, taken by workers through a share group."""
 RESULTS = "reelmesh.transcode.results"
 """TaskResults, keyed by job."""
+DECISIONS = "reelmesh.drm.decisions"
+"""LicenseDecisions, keyed by video."""
 
 FLUSH_SECONDS = 2.0
 """What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""

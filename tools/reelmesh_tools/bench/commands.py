@@ -1,4 +1,4 @@
-"""`reelmesh bench upload`, `pipeline` and `playback`: what the platform costs beside the plain way, and gives."""
+"""`reelmesh bench …`: what the platform costs beside the plain way, and what it gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import pipeline, playback, upload
+from reelmesh_tools.bench import licenses, pipeline, playback, upload
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="upload")(bench_upload)
     group.command(name="pipeline")(bench_pipeline)
     group.command(name="playback")(bench_playback)
+    group.command(name="licenses")(bench_licenses)
     app.add_typer(group, name="bench")
 
 
@@ -82,6 +83,18 @@ def bench_playback(
         pids = pids_of(stack, "control", "envoy", "cassandra")
         result = playback.measure(platform, pids, seconds, in_flight, say)
     _print(result, _playback_table, as_json=as_json)
+
+
+def bench_licenses(
+    seconds: Annotated[float, typer.Option(min=1, max=300, help="How long licenses are asked for.")] = 10.0,
+    in_flight: Annotated[int, typer.Option(min=1, max=512, help="Connections at once.")] = 32,
+    as_json: _Json = False,
+) -> None:
+    """Ask for licenses of Clear Key through the gateway, with new tokens and with known ones."""
+    with _measuring(as_json=as_json) as (stack, _, say):
+        pids = pids_of(stack, "control", "envoy", "cassandra", "kafka")
+        result = licenses.measure(stack, pids, seconds, in_flight, say)
+    _print(result, _licenses_table, as_json=as_json)
 
 
 @contextmanager
@@ -160,9 +173,17 @@ def _upload_table(result: dict[str, Any]) -> Table:
 
 
 def _playback_table(result: dict[str, Any]) -> Table:
+    return _rate_table(result, "sessions", "manifests")
+
+
+def _licenses_table(result: dict[str, Any]) -> Table:
+    return _rate_table(result, "fresh", "repeated")
+
+
+def _rate_table(result: dict[str, Any], *names: str) -> Table:
     title = f"{result['in_flight']} at once for {result['seconds']:.0f} s each, load {result['load_average']}"
     table = Table("what", "per second", "p50", "p99", "CPU seconds", title=title)
-    for name in ("sessions", "manifests"):
+    for name in names:
         each = result[name]
         cpu = ", ".join(f"{process} {seconds:.1f}" for process, seconds in each["cpu_seconds"].items())
         table.add_row(name, f"{each['per_second']:.0f}", f"{each['p50_ms']} ms", f"{each['p99_ms']} ms", cpu)

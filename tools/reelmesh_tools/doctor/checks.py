@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 from cryptography import x509
 
+from reelmesh.drm import wrapping
 from reelmesh.mesh.config import Config, load
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.settings import SettingError
@@ -87,6 +88,8 @@ def private_files(installation: Installation) -> Iterator[Finding]:
     """Keys are read by their owner only."""
     config = installation.config
     private = [*config.mesh.certificates.glob("*.key"), *config.playback.media_keys.glob("*.pem")]
+    if not config.drm.wrapping_keys_variable:
+        private += config.drm.wrapping_keys.glob("*")
     for file in private:
         mode = file.stat().st_mode & 0o777
         if mode & 0o077:
@@ -124,6 +127,18 @@ def token_keys(installation: Installation) -> Iterator[Finding]:
         )
     if published != ring.jwks()["keys"]:
         yield Finding("token_keys", Level.WARNING, "the gateway does not know the keys that sign now", RESTART)
+
+
+def wrapping_keys(installation: Installation) -> Iterator[Finding]:
+    """Content keys can be wrapped; without their wrapping keys every protected video is lost."""
+    config = installation.config.drm
+    if config.wrapping_keys_variable:
+        return  # it is in the environment of the services, not in ours
+    try:
+        wrapping.folder(config.wrapping_keys)()
+    except (OSError, ValueError) as error:
+        message = f"content keys cannot be unwrapped: {error}"
+        yield Finding("wrapping_keys", Level.UNSAFE, message, "put the files back from where they are kept safe")
 
 
 def media_guard(installation: Installation) -> Iterator[Finding]:
@@ -187,7 +202,7 @@ def room(installation: Installation) -> Iterator[Finding]:
 
 CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (private_files, certificates, token_keys, media_guard, exposure, origins, sandbox, room)
+    for check in (private_files, certificates, token_keys, wrapping_keys, media_guard, exposure, origins, sandbox, room)
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from reelmesh_tools.stack import keys
 from reelmesh_tools.stack.files import write_whole
 from reelmesh_tools.stack.layout import Layout, repository
 from reelmesh_tools.stack.plan import TRUST_DOMAIN, Plan
@@ -35,6 +36,11 @@ def write(layout: Layout, plan: Plan) -> None:
             "keys": str(layout.identity_keys),
             "seal_keys": str(layout.seal_keys),
             "mail_url": layout.mail.as_uri(),
+        },
+        "drm": {
+            "wrapping_keys": str(layout.wrapping_keys),
+            "license_jwks": str(keys.jwks_file(layout.media_keys)),
+            "clear_key": True,
         },
         "worker": {"scratch": str(layout.scratch)},
     }

@@ -15,13 +15,13 @@ class BusyError(Exception):
     """Another process held the lock for the whole of the time that was allowed."""
 
 
-def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write `text` beside `path` and rename it over, so that a reader sees the old or the new file."""
+def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write `content` beside `path` and rename it over, so that a reader sees the old or the new file."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -1,14 +1,16 @@
-"""Keys of a stack, made once: those that sign tokens, with their public halves for the gateway, and one that seals."""
+"""Keys of a stack: what signs tokens, the public halves for who checks them, and what seals and wraps at rest."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from reelmesh.drm.wrapping import SIZE
 from reelmesh.mesh.keys import KeyRing
 from reelmesh_tools.stack.files import write_whole
 
@@ -41,3 +43,22 @@ def ensure_seal(file: Path) -> None:
 def jwks_file(folder: Path) -> Path:
     """Return the file with the public keys."""
     return folder / "jwks.json"
+
+
+def ensure_wrapping(folder: Path) -> None:
+    """Make sure that `folder` holds a key to wrap content keys with."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not _versions(folder):
+        add_wrapping(folder)
+
+
+def add_wrapping(folder: Path) -> str:
+    """Add a key to wrap content keys with, in place of the newest; return its version. The others go on unwrapping."""
+    newest = max(_versions(folder), default="0000")
+    version = f"{int(newest) + 1:04}"
+    write_whole(folder / version, os.urandom(SIZE), 0o600)
+    return version
+
+
+def _versions(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if file.name.isdecimal()]

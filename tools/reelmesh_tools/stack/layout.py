@@ -98,6 +98,11 @@ class Layout:
         return self.home / "credentials.json"
 
     @property
+    def wrapping_keys(self) -> Path:
+        """The keys that content keys are wrapped with."""
+        return self.home / "keys" / "drm"
+
+    @property
     def config(self) -> Path:
         """Configuration rendered for the servers."""
         return self.home / "config"

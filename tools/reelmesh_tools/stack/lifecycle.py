@@ -63,6 +63,7 @@ def up(
             keys.ensure(layout.media_keys)
             keys.ensure(layout.identity_keys)
             keys.ensure_seal(layout.seal_keys)
+            keys.ensure_wrapping(layout.wrapping_keys)
             configuration.write(layout, planned)
             _spawn(layout, environment)
         try:

@@ -28,7 +28,7 @@ from reelmesh.drm.v1 import content_key_pb2 as reelmesh_dot_drm_dot_v1_dot_conte
 from reelmesh.media.v1 import media_pb2 as reelmesh_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reelmesh/drm/v1/key_service.proto\x12\x0freelmesh.drm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a)reelmesh/annotations/v1/annotations.proto\x1a!reelmesh/drm/v1/content_key.proto\x1a\x1dreelmesh/media/v1/media.proto\"\xf6\x01\n\x18\x43reateContentKeysRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12=\n\x06labels\x18\x02 \x03(\tB%\xbaH\"\x92\x01\x1f\x08\x01\x10\x04\x18\x01\"\x17r\x15\x32\x13^(AUDIO|SD|HD|UHD)$R\x06labels\x12H\n\x06scheme\x18\x03 \x01(\x0e\x32$.reelmesh.media.v1.Protection.SchemeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x06scheme\"L\n\x19\x43reateContentKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.reelmesh.drm.v1.ContentKeyR\x04keys\"j\n\x15GetContentKeysRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\"I\n\x16GetContentKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.reelmesh.drm.v1.ContentKeyR\x04keys2\xfd\x01\n\nKeyService\x12{\n\x11\x43reateContentKeys\x12).reelmesh.drm.v1.CreateContentKeysRequest\x1a*.reelmesh.drm.v1.CreateContentKeysResponse\"\x0f\x8a\xb5\x18\x0b\n\ttranscode\x12r\n\x0eGetContentKeys\x12&.reelmesh.drm.v1.GetContentKeysRequest\x1a\'.reelmesh.drm.v1.GetContentKeysResponse\"\x0f\x90\x02\x01\x8a\xb5\x18\x08\n\x06workerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reelmesh/drm/v1/key_service.proto\x12\x0freelmesh.drm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a)reelmesh/annotations/v1/annotations.proto\x1a!reelmesh/drm/v1/content_key.proto\x1a\x1dreelmesh/media/v1/media.proto\"\xf6\x01\n\x18\x43reateContentKeysRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12=\n\x06labels\x18\x02 \x03(\tB%\xbaH\"\x92\x01\x1f\x08\x01\x10\x04\x18\x01\"\x17r\x15\x32\x13^(AUDIO|SD|HD|UHD)$R\x06labels\x12H\n\x06scheme\x18\x03 \x01(\x0e\x32$.reelmesh.media.v1.Protection.SchemeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x06scheme\"L\n\x19\x43reateContentKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.reelmesh.drm.v1.ContentKeyR\x04keys\"j\n\x15GetContentKeysRequest\x12Q\n\x05video\x18\x01 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\"I\n\x16GetContentKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.reelmesh.drm.v1.ContentKeyR\x04keys\"l\n\x18RewrapContentKeysRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"\x97\x01\n\x19RewrapContentKeysResponse\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12\x1a\n\x08\x65xamined\x18\x02 \x01(\x05R\x08\x65xamined\x12\x1c\n\trewrapped\x18\x03 \x01(\x05R\trewrapped\x12&\n\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken2\xf1\x02\n\nKeyService\x12{\n\x11\x43reateContentKeys\x12).reelmesh.drm.v1.CreateContentKeysRequest\x1a*.reelmesh.drm.v1.CreateContentKeysResponse\"\x0f\x8a\xb5\x18\x0b\n\ttranscode\x12r\n\x0eGetContentKeys\x12&.reelmesh.drm.v1.GetContentKeysRequest\x1a\'.reelmesh.drm.v1.GetContentKeysResponse\"\x0f\x90\x02\x01\x8a\xb5\x18\x08\n\x06worker\x12r\n\x11RewrapContentKeys\x12).reelmesh.drm.v1.RewrapContentKeysRequest\x1a*.reelmesh.drm.v1.RewrapContentKeysResponse\"\x06\x8a\xb5\x18\x02\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,10 +43,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECONTENTKEYSREQUEST'].fields_by_name['scheme']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_GETCONTENTKEYSREQUEST'].fields_by_name['video']._loaded_options = None
   _globals['_GETCONTENTKEYSREQUEST'].fields_by_name['video']._serialized_options = b'\272H8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$'
+  _globals['_REWRAPCONTENTKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_REWRAPCONTENTKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
+  _globals['_REWRAPCONTENTKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_REWRAPCONTENTKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_KEYSERVICE'].methods_by_name['CreateContentKeys']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['CreateContentKeys']._serialized_options = b'\212\265\030\013\n\ttranscode'
   _globals['_KEYSERVICE'].methods_by_name['GetContentKeys']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['GetContentKeys']._serialized_options = b'\220\002\001\212\265\030\010\n\006worker'
+  _globals['_KEYSERVICE'].methods_by_name['RewrapContentKeys']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['RewrapContentKeys']._serialized_options = b'\212\265\030\002\020\005'
   _globals['_CREATECONTENTKEYSREQUEST']._serialized_start=193
   _globals['_CREATECONTENTKEYSREQUEST']._serialized_end=439
   _globals['_CREATECONTENTKEYSRESPONSE']._serialized_start=441
@@ -55,6 +61,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONTENTKEYSREQUEST']._serialized_end=625
   _globals['_GETCONTENTKEYSRESPONSE']._serialized_start=627
   _globals['_GETCONTENTKEYSRESPONSE']._serialized_end=700
-  _globals['_KEYSERVICE']._serialized_start=703
-  _globals['_KEYSERVICE']._serialized_end=956
+  _globals['_REWRAPCONTENTKEYSREQUEST']._serialized_start=702
+  _globals['_REWRAPCONTENTKEYSREQUEST']._serialized_end=810
+  _globals['_REWRAPCONTENTKEYSRESPONSE']._serialized_start=813
+  _globals['_REWRAPCONTENTKEYSRESPONSE']._serialized_end=964
+  _globals['_KEYSERVICE']._serialized_start=967
+  _globals['_KEYSERVICE']._serialized_end=1336
 # @@protoc_insertion_point(module_scope)

@@ -121,3 +121,63 @@ class GetContentKeysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetContentKeysResponse: _TypeAlias = GetContentKeysResponse  # noqa: Y015
+
+@_typing.final
+class RewrapContentKeysRequest(_message.Message):
+    """Request of KeyService.RewrapContentKeys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most videos to look at in this call."""
+    page_token: _builtins.str
+    """Where to go on: next_page_token of the answer before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewrapContentKeysRequest: _TypeAlias = RewrapContentKeysRequest  # noqa: Y015
+
+@_typing.final
+class RewrapContentKeysResponse(_message.Message):
+    """Response of KeyService.RewrapContentKeys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXAMINED_FIELD_NUMBER: _builtins.int
+    REWRAPPED_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Wrapping key that all keys of the page are wrapped with now."""
+    examined: _builtins.int
+    """Keys that were looked at."""
+    rewrapped: _builtins.int
+    """Keys that were wrapped anew."""
+    next_page_token: _builtins.str
+    """Asks for the following videos; empty after the last."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        examined: _builtins.int = ...,
+        rewrapped: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examined", b"examined", "next_page_token", b"next_page_token", "rewrapped", b"rewrapped", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewrapContentKeysResponse: _TypeAlias = RewrapContentKeysResponse  # noqa: Y015

@@ -47,6 +47,11 @@ class KeyServiceStub:
                 request_serializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.GetContentKeysRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.GetContentKeysResponse.FromString,
                 _registered_method=True)
+        self.RewrapContentKeys = channel.unary_unary(
+                '/reelmesh.drm.v1.KeyService/RewrapContentKeys',
+                request_serializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.RewrapContentKeysRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.RewrapContentKeysResponse.FromString,
+                _registered_method=True)
 
 
 class KeyServiceServicer:
@@ -68,7 +73,19 @@ class KeyServiceServicer:
     def GetContentKeys(self, request, context):
         """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+        too early may be put back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RewrapContentKeys(self, request, context):
+        """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
+        next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
+        Callers: operators. Idempotent; may be stopped and begun again at any page.
+
+        Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +103,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.GetContentKeys,
                     request_deserializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.GetContentKeysRequest.FromString,
                     response_serializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.GetContentKeysResponse.SerializeToString,
+            ),
+            'RewrapContentKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.RewrapContentKeys,
+                    request_deserializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.RewrapContentKeysRequest.FromString,
+                    response_serializer=reelmesh_dot_drm_dot_v1_dot_key__service__pb2.RewrapContentKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -145,6 +167,33 @@ class KeyService:
             '/reelmesh.drm.v1.KeyService/GetContentKeys',
             reelmesh_dot_drm_dot_v1_dot_key__service__pb2.GetContentKeysRequest.SerializeToString,
             reelmesh_dot_drm_dot_v1_dot_key__service__pb2.GetContentKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RewrapContentKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.drm.v1.KeyService/RewrapContentKeys',
+            reelmesh_dot_drm_dot_v1_dot_key__service__pb2.RewrapContentKeysRequest.SerializeToString,
+            reelmesh_dot_drm_dot_v1_dot_key__service__pb2.RewrapContentKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,7 +45,15 @@ class KeyServiceStub:
     GetContentKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.GetContentKeysRequest, _key_service_pb2.GetContentKeysResponse]
     """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+    too early may be put back.
+    """
+    RewrapContentKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.RewrapContentKeysRequest, _key_service_pb2.RewrapContentKeysResponse]
+    """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
+    next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
+    Callers: operators. Idempotent; may be stopped and begun again at any page.
+
+    Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
     """
 
 @_typing.type_check_only
@@ -65,7 +73,15 @@ class KeyServiceAsyncStub(KeyServiceStub):
     GetContentKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.GetContentKeysRequest, _key_service_pb2.GetContentKeysResponse]  # type: ignore[assignment]
     """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+    too early may be put back.
+    """
+    RewrapContentKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.RewrapContentKeysRequest, _key_service_pb2.RewrapContentKeysResponse]  # type: ignore[assignment]
+    """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
+    next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
+    Callers: operators. Idempotent; may be stopped and begun again at any page.
+
+    Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
     """
 
 class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,7 +110,21 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_key_service_pb2.GetContentKeysResponse, _abc.Awaitable[_key_service_pb2.GetContentKeysResponse]]:
         """GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
 
-        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+        Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+        too early may be put back.
+        """
+
+    @_abc_1.abstractmethod
+    def RewrapContentKeys(
+        self,
+        request: _key_service_pb2.RewrapContentKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_service_pb2.RewrapContentKeysResponse, _abc.Awaitable[_key_service_pb2.RewrapContentKeysResponse]]:
+        """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
+        next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
+        Callers: operators. Idempotent; may be stopped and begun again at any page.
+
+        Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
         """
 
 def add_KeyServiceServicer_to_server(servicer: KeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,7 +28,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%reelmesh/drm/v1/license_service.proto\x12\x0freelmesh.drm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\"i\n\x19GetClearKeyLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12(\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"F\n\x1aGetClearKeyLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xb1\x01\n\x0eLicenseService\x12\x9e\x01\n\x12GetClearKeyLicense\x12*.reelmesh.drm.v1.GetClearKeyLicenseRequest\x1a+.reelmesh.drm.v1.GetClearKeyLicenseResponse\"/\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\"\x15/v1/licenses/clearkey:\x04\x62odyb\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%reelmesh/drm/v1/license_service.proto\x12\x0freelmesh.drm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\"q\n\x19GetClearKeyLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12\x30\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyB\x06\xbaH\x03\xc8\x01\x01R\x04\x62ody\"F\n\x1aGetClearKeyLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xb1\x01\n\x0eLicenseService\x12\x9e\x01\n\x12GetClearKeyLicense\x12*.reelmesh.drm.v1.GetClearKeyLicenseRequest\x1a+.reelmesh.drm.v1.GetClearKeyLicenseResponse\"/\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\"\x15/v1/licenses/clearkey:\x04\x62odyb\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200 \210\265\030\002'
+  _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['body']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LICENSESERVICE'].methods_by_name['GetClearKeyLicense']._loaded_options = None
   _globals['_LICENSESERVICE'].methods_by_name['GetClearKeyLicense']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\002#\"\025/v1/licenses/clearkey:\004bodyb\004body'
   _globals['_GETCLEARKEYLICENSEREQUEST']._serialized_start=187
-  _globals['_GETCLEARKEYLICENSEREQUEST']._serialized_end=292
-  _globals['_GETCLEARKEYLICENSERESPONSE']._serialized_start=294
-  _globals['_GETCLEARKEYLICENSERESPONSE']._serialized_end=364
-  _globals['_LICENSESERVICE']._serialized_start=367
-  _globals['_LICENSESERVICE']._serialized_end=544
+  _globals['_GETCLEARKEYLICENSEREQUEST']._serialized_end=300
+  _globals['_GETCLEARKEYLICENSERESPONSE']._serialized_start=302
+  _globals['_GETCLEARKEYLICENSERESPONSE']._serialized_end=372
+  _globals['_LICENSESERVICE']._serialized_start=375
+  _globals['_LICENSESERVICE']._serialized_end=552
 # @@protoc_insertion_point(module_scope)

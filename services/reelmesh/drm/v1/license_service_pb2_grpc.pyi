@@ -30,9 +30,14 @@ class LicenseServiceStub:
     """LicenseService answers the CDM of a player with the keys that its viewing is entitled to.
 
     The right to a license is the token of a playback session: playback has decided, signed what it decided, and keeps its
-    word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. Every decision
-    is written to an audit log that nobody changes, without keys. Every error carries google.rpc.ErrorInfo with domain
-    "reelmesh.drm".
+    word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. The token is an
+    ES256 JWT of issuer "reelmesh.playback" for the audience "licenses"; its subject is the session, and its claims are
+    `video` (resource name), `labels` (of the keys that it grants), `seconds` (how long a license may be used), `renew`
+    (after how many seconds it has to be renewed; 0 for never), `persist` (whether it may be kept) and `viewer` ("" for
+    nobody in particular).
+
+    Every decision about a token that is genuine is written to an audit log that nobody changes, without keys; see
+    LicenseDecisionService. Every error carries google.rpc.ErrorInfo with domain "reelmesh.drm".
     """
 
     @_typing.overload
@@ -44,7 +49,8 @@ class LicenseServiceStub:
     has the token. Idempotent. For tests and for films that need no protection of hardware: the keys are in plain sight.
 
     Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
-    KEY_SYSTEM_DISABLED; INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
+    LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -52,9 +58,14 @@ class LicenseServiceAsyncStub(LicenseServiceStub):
     """LicenseService answers the CDM of a player with the keys that its viewing is entitled to.
 
     The right to a license is the token of a playback session: playback has decided, signed what it decided, and keeps its
-    word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. Every decision
-    is written to an audit log that nobody changes, without keys. Every error carries google.rpc.ErrorInfo with domain
-    "reelmesh.drm".
+    word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. The token is an
+    ES256 JWT of issuer "reelmesh.playback" for the audience "licenses"; its subject is the session, and its claims are
+    `video` (resource name), `labels` (of the keys that it grants), `seconds` (how long a license may be used), `renew`
+    (after how many seconds it has to be renewed; 0 for never), `persist` (whether it may be kept) and `viewer` ("" for
+    nobody in particular).
+
+    Every decision about a token that is genuine is written to an audit log that nobody changes, without keys; see
+    LicenseDecisionService. Every error carries google.rpc.ErrorInfo with domain "reelmesh.drm".
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -63,16 +74,22 @@ class LicenseServiceAsyncStub(LicenseServiceStub):
     has the token. Idempotent. For tests and for films that need no protection of hardware: the keys are in plain sight.
 
     Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
-    KEY_SYSTEM_DISABLED; INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
+    LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
     """
 
 class LicenseServiceServicer(metaclass=_abc_1.ABCMeta):
     """LicenseService answers the CDM of a player with the keys that its viewing is entitled to.
 
     The right to a license is the token of a playback session: playback has decided, signed what it decided, and keeps its
-    word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. Every decision
-    is written to an audit log that nobody changes, without keys. Every error carries google.rpc.ErrorInfo with domain
-    "reelmesh.drm".
+    word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. The token is an
+    ES256 JWT of issuer "reelmesh.playback" for the audience "licenses"; its subject is the session, and its claims are
+    `video` (resource name), `labels` (of the keys that it grants), `seconds` (how long a license may be used), `renew`
+    (after how many seconds it has to be renewed; 0 for never), `persist` (whether it may be kept) and `viewer` ("" for
+    nobody in particular).
+
+    Every decision about a token that is genuine is written to an audit log that nobody changes, without keys; see
+    LicenseDecisionService. Every error carries google.rpc.ErrorInfo with domain "reelmesh.drm".
     """
 
     @_abc_1.abstractmethod
@@ -85,7 +102,8 @@ class LicenseServiceServicer(metaclass=_abc_1.ABCMeta):
         has the token. Idempotent. For tests and for films that need no protection of hardware: the keys are in plain sight.
 
         Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
-        KEY_SYSTEM_DISABLED; INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+        PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
+        LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
         """
 
 def add_LicenseServiceServicer_to_server(servicer: LicenseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

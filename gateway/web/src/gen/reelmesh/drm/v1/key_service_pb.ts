@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/drm/v1/key_service.proto.
  */
 export const file_reelmesh_drm_v1_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFyZWVsbWVzaC9kcm0vdjEva2V5X3NlcnZpY2UucHJvdG8SD3JlZWxtZXNoLmRybS52MSLfAQoYQ3JlYXRlQ29udGVudEtleXNSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JBI1CgZsYWJlbHMYAiADKAlCJbpIIpIBHwgBEAQYASIXchUyE14oQVVESU98U0R8SER8VUhEKSQSQAoGc2NoZW1lGAMgASgOMiQucmVlbG1lc2gubWVkaWEudjEuUHJvdGVjdGlvbi5TY2hlbWVCCrpIB4IBBBABIAAiRgoZQ3JlYXRlQ29udGVudEtleXNSZXNwb25zZRIpCgRrZXlzGAEgAygLMhsucmVlbG1lc2guZHJtLnYxLkNvbnRlbnRLZXkiYwoVR2V0Q29udGVudEtleXNSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JCJDChZHZXRDb250ZW50S2V5c1Jlc3BvbnNlEikKBGtleXMYASADKAsyGy5yZWVsbWVzaC5kcm0udjEuQ29udGVudEtleTL9AQoKS2V5U2VydmljZRJ7ChFDcmVhdGVDb250ZW50S2V5cxIpLnJlZWxtZXNoLmRybS52MS5DcmVhdGVDb250ZW50S2V5c1JlcXVlc3QaKi5yZWVsbWVzaC5kcm0udjEuQ3JlYXRlQ29udGVudEtleXNSZXNwb25zZSIPirUYCwoJdHJhbnNjb2RlEnIKDkdldENvbnRlbnRLZXlzEiYucmVlbG1lc2guZHJtLnYxLkdldENvbnRlbnRLZXlzUmVxdWVzdBonLnJlZWxtZXNoLmRybS52MS5HZXRDb250ZW50S2V5c1Jlc3BvbnNlIg+QAgGKtRgICgZ3b3JrZXJiBnByb3RvMw", [file_buf_validate_validate, file_reelmesh_annotations_v1_annotations, file_reelmesh_drm_v1_content_key, file_reelmesh_media_v1_media]);
+  fileDesc("CiFyZWVsbWVzaC9kcm0vdjEva2V5X3NlcnZpY2UucHJvdG8SD3JlZWxtZXNoLmRybS52MSLfAQoYQ3JlYXRlQ29udGVudEtleXNSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JBI1CgZsYWJlbHMYAiADKAlCJbpIIpIBHwgBEAQYASIXchUyE14oQVVESU98U0R8SER8VUhEKSQSQAoGc2NoZW1lGAMgASgOMiQucmVlbG1lc2gubWVkaWEudjEuUHJvdGVjdGlvbi5TY2hlbWVCCrpIB4IBBBABIAAiRgoZQ3JlYXRlQ29udGVudEtleXNSZXNwb25zZRIpCgRrZXlzGAEgAygLMhsucmVlbG1lc2guZHJtLnYxLkNvbnRlbnRLZXkiYwoVR2V0Q29udGVudEtleXNSZXF1ZXN0EkoKBXZpZGVvGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3ZpZGVvcy9bMC05YS1mLV17MzZ9JCJDChZHZXRDb250ZW50S2V5c1Jlc3BvbnNlEikKBGtleXMYASADKAsyGy5yZWVsbWVzaC5kcm0udjEuQ29udGVudEtleSJXChhSZXdyYXBDb250ZW50S2V5c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygBEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIACImoKGVJld3JhcENvbnRlbnRLZXlzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghleGFtaW5lZBgCIAEoBRIRCglyZXdyYXBwZWQYAyABKAUSFwoPbmV4dF9wYWdlX3Rva2VuGAQgASgJMvECCgpLZXlTZXJ2aWNlEnsKEUNyZWF0ZUNvbnRlbnRLZXlzEikucmVlbG1lc2guZHJtLnYxLkNyZWF0ZUNvbnRlbnRLZXlzUmVxdWVzdBoqLnJlZWxtZXNoLmRybS52MS5DcmVhdGVDb250ZW50S2V5c1Jlc3BvbnNlIg+KtRgLCgl0cmFuc2NvZGUScgoOR2V0Q29udGVudEtleXMSJi5yZWVsbWVzaC5kcm0udjEuR2V0Q29udGVudEtleXNSZXF1ZXN0GicucmVlbG1lc2guZHJtLnYxLkdldENvbnRlbnRLZXlzUmVzcG9uc2UiD5ACAYq1GAgKBndvcmtlchJyChFSZXdyYXBDb250ZW50S2V5cxIpLnJlZWxtZXNoLmRybS52MS5SZXdyYXBDb250ZW50S2V5c1JlcXVlc3QaKi5yZWVsbWVzaC5kcm0udjEuUmV3cmFwQ29udGVudEtleXNSZXNwb25zZSIGirUYAhAFYgZwcm90bzM", [file_buf_validate_validate, file_reelmesh_annotations_v1_annotations, file_reelmesh_drm_v1_content_key, file_reelmesh_media_v1_media]);
 
 /**
  * Request of KeyService.CreateContentKeys.
@@ -119,6 +119,76 @@ export const GetContentKeysResponseSchema: GenMessage<GetContentKeysResponse> = 
   messageDesc(file_reelmesh_drm_v1_key_service, 3);
 
 /**
+ * Request of KeyService.RewrapContentKeys.
+ *
+ * @generated from message reelmesh.drm.v1.RewrapContentKeysRequest
+ */
+export type RewrapContentKeysRequest = Message<"reelmesh.drm.v1.RewrapContentKeysRequest"> & {
+  /**
+   * Most videos to look at in this call.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * Where to go on: next_page_token of the answer before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.RewrapContentKeysRequest.
+ * Use `create(RewrapContentKeysRequestSchema)` to create a new message.
+ */
+export const RewrapContentKeysRequestSchema: GenMessage<RewrapContentKeysRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_key_service, 4);
+
+/**
+ * Response of KeyService.RewrapContentKeys.
+ *
+ * @generated from message reelmesh.drm.v1.RewrapContentKeysResponse
+ */
+export type RewrapContentKeysResponse = Message<"reelmesh.drm.v1.RewrapContentKeysResponse"> & {
+  /**
+   * Wrapping key that all keys of the page are wrapped with now.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * Keys that were looked at.
+   *
+   * @generated from field: int32 examined = 2;
+   */
+  examined: number;
+
+  /**
+   * Keys that were wrapped anew.
+   *
+   * @generated from field: int32 rewrapped = 3;
+   */
+  rewrapped: number;
+
+  /**
+   * Asks for the following videos; empty after the last.
+   *
+   * @generated from field: string next_page_token = 4;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.RewrapContentKeysResponse.
+ * Use `create(RewrapContentKeysResponseSchema)` to create a new message.
+ */
+export const RewrapContentKeysResponseSchema: GenMessage<RewrapContentKeysResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_key_service, 5);
+
+/**
  * KeyService makes and keeps content keys. Values leave it to workers only; everyone else learns ids.
  *
  * Every error carries google.rpc.ErrorInfo with domain "reelmesh.drm" and one of the reasons named below.
@@ -142,7 +212,8 @@ export const KeyService: GenService<{
   /**
    * GetContentKeys returns the keys of a video with their values. Callers: worker. Idempotent.
    *
-   * Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+   * Errors: NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING: a wrapping key that was removed
+   * too early may be put back.
    *
    * @generated from rpc reelmesh.drm.v1.KeyService.GetContentKeys
    */
@@ -150,6 +221,20 @@ export const KeyService: GenService<{
     methodKind: "unary";
     input: typeof GetContentKeysRequestSchema;
     output: typeof GetContentKeysResponseSchema;
+  },
+  /**
+   * RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
+   * next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
+   * Callers: operators. Idempotent; may be stopped and begun again at any page.
+   *
+   * Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
+   *
+   * @generated from rpc reelmesh.drm.v1.KeyService.RewrapContentKeys
+   */
+  rewrapContentKeys: {
+    methodKind: "unary";
+    input: typeof RewrapContentKeysRequestSchema;
+    output: typeof RewrapContentKeysResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_reelmesh_drm_v1_key_service, 0);

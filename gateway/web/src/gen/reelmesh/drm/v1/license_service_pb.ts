@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/drm/v1/license_service.proto.
  */
 export const file_reelmesh_drm_v1_license_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZWVsbWVzaC9kcm0vdjEvbGljZW5zZV9zZXJ2aWNlLnByb3RvEg9yZWVsbWVzaC5kcm0udjEiXAoZR2V0Q2xlYXJLZXlMaWNlbnNlUmVxdWVzdBIbCgV0b2tlbhgBIAEoCUIMukgFcgMYgCCItRgCEiIKBGJvZHkYAiABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5IkAKGkdldENsZWFyS2V5TGljZW5zZVJlc3BvbnNlEiIKBGJvZHkYASABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5MrEBCg5MaWNlbnNlU2VydmljZRKeAQoSR2V0Q2xlYXJLZXlMaWNlbnNlEioucmVlbG1lc2guZHJtLnYxLkdldENsZWFyS2V5TGljZW5zZVJlcXVlc3QaKy5yZWVsbWVzaC5kcm0udjEuR2V0Q2xlYXJLZXlMaWNlbnNlUmVzcG9uc2UiL4q1GAIQAYLT5JMCIzoEYm9keWIEYm9keSIVL3YxL2xpY2Vuc2VzL2NsZWFya2V5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_httpbody, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CiVyZWVsbWVzaC9kcm0vdjEvbGljZW5zZV9zZXJ2aWNlLnByb3RvEg9yZWVsbWVzaC5kcm0udjEiZAoZR2V0Q2xlYXJLZXlMaWNlbnNlUmVxdWVzdBIbCgV0b2tlbhgBIAEoCUIMukgFcgMYgCCItRgCEioKBGJvZHkYAiABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5Qga6SAPIAQEiQAoaR2V0Q2xlYXJLZXlMaWNlbnNlUmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkysQEKDkxpY2Vuc2VTZXJ2aWNlEp4BChJHZXRDbGVhcktleUxpY2Vuc2USKi5yZWVsbWVzaC5kcm0udjEuR2V0Q2xlYXJLZXlMaWNlbnNlUmVxdWVzdBorLnJlZWxtZXNoLmRybS52MS5HZXRDbGVhcktleUxpY2Vuc2VSZXNwb25zZSIvirUYAhABgtPkkwIjOgRib2R5YgRib2R5IhUvdjEvbGljZW5zZXMvY2xlYXJrZXliBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_httpbody, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * Request of LicenseService.GetClearKeyLicense.
@@ -72,9 +72,14 @@ export const GetClearKeyLicenseResponseSchema: GenMessage<GetClearKeyLicenseResp
  * LicenseService answers the CDM of a player with the keys that its viewing is entitled to.
  *
  * The right to a license is the token of a playback session: playback has decided, signed what it decided, and keeps its
- * word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. Every decision
- * is written to an audit log that nobody changes, without keys. Every error carries google.rpc.ErrorInfo with domain
- * "reelmesh.drm".
+ * word for minutes. A renewal brings a fresh token, so who is no longer entitled gets no further license. The token is an
+ * ES256 JWT of issuer "reelmesh.playback" for the audience "licenses"; its subject is the session, and its claims are
+ * `video` (resource name), `labels` (of the keys that it grants), `seconds` (how long a license may be used), `renew`
+ * (after how many seconds it has to be renewed; 0 for never), `persist` (whether it may be kept) and `viewer` ("" for
+ * nobody in particular).
+ *
+ * Every decision about a token that is genuine is written to an audit log that nobody changes, without keys; see
+ * LicenseDecisionService. Every error carries google.rpc.ErrorInfo with domain "reelmesh.drm".
  *
  * @generated from service reelmesh.drm.v1.LicenseService
  */
@@ -84,7 +89,8 @@ export const LicenseService: GenService<{
    * has the token. Idempotent. For tests and for films that need no protection of hardware: the keys are in plain sight.
    *
    * Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
-   * KEY_SYSTEM_DISABLED; INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+   * PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
+   * LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.drm.v1.LicenseService.GetClearKeyLicense
    */

@@ -1,0 +1,84 @@
+"""What can go wrong with keys and licenses; the reasons are part of the contract."""
+
+from __future__ import annotations
+
+from reelmesh.mesh.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+class KeysUnknown(NotFound):
+    """The video has no keys."""
+
+    reason = "KEYS_UNKNOWN"
+
+
+class SchemeMismatch(FailedPrecondition):
+    """The video's keys were made for another encryption scheme."""
+
+    reason = "SCHEME_MISMATCH"
+
+
+class WrappingKeyMissing(Unavailable):
+    """The key that a content key is wrapped with is not there; it may be put back."""
+
+    reason = "WRAPPING_KEY_MISSING"
+
+
+class TokenRequired(Unauthenticated):
+    """The address of a license lacks the token of its session."""
+
+    reason = "TOKEN_REQUIRED"
+
+
+class TokenInvalid(Unauthenticated):
+    """The token was not issued by playback, or not for licenses."""
+
+    reason = "TOKEN_INVALID"
+
+
+class TokenExpired(PermissionDenied):
+    """The token has ended; its session may have another."""
+
+    reason = "TOKEN_EXPIRED"
+
+
+class KeyNotGranted(PermissionDenied):
+    """A key is asked for that the token does not grant."""
+
+    reason = "KEY_NOT_GRANTED"
+
+
+class PersistenceNotGranted(PermissionDenied):
+    """A license to keep is asked for, and the token grants none."""
+
+    reason = "PERSISTENCE_NOT_GRANTED"
+
+
+class KeySystemDisabled(PermissionDenied):
+    """The installation gives no licenses of this key system."""
+
+    reason = "KEY_SYSTEM_DISABLED"
+
+
+class LicenseRequestMalformed(InvalidArgument):
+    """The request is not what a CDM of this key system sends."""
+
+    reason = "LICENSE_REQUEST_MALFORMED"
+
+
+class AuditBehind(Unavailable):
+    """Too many decisions wait to be written down to make another."""
+
+    reason = "AUDIT_BEHIND"
+
+
+class IntervalTooLong(InvalidArgument):
+    """A list is asked for over more days than one may cover."""
+
+    reason = "INTERVAL_TOO_LONG"

@@ -1,0 +1,112 @@
+"""KeyService, LicenseService and LicenseDecisionService: proto in, one domain call, proto out."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+
+from reelmesh.drm.decisions import Decisions
+from reelmesh.drm.keys import ContentKeys
+from reelmesh.drm.licenses import Licenses
+from reelmesh.drm.messages import decision_to_proto, key_to_proto, scheme_of
+from reelmesh.drm.systems import Challenge, License, System
+from reelmesh.drm.v1 import key_service_pb2 as key_pb
+from reelmesh.drm.v1 import license_decision_service_pb2 as decision_pb
+from reelmesh.drm.v1 import license_service_pb2 as license_pb
+from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceServicer
+from reelmesh.drm.v1.license_decision_service_pb2_grpc import LicenseDecisionServiceServicer
+from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceServicer
+from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.names import VideoName, decode_page_token, encode_page_token, organization_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PAGE_SIZE = 100
+
+
+class KeyService(KeyServiceServicer):
+    """See the contract for what each rpc does."""
+
+    def __init__(self, keys: ContentKeys) -> None:
+        self._keys = keys
+
+    async def CreateContentKeys(
+        self, request: key_pb.CreateContentKeysRequest, context: Context
+    ) -> key_pb.CreateContentKeysResponse:
+        """Make the keys of a video."""
+        keys = await self._keys.create(VideoName.parse(request.video), request.labels, scheme_of(request.scheme))
+        return key_pb.CreateContentKeysResponse(keys=map(key_to_proto, keys))
+
+    async def GetContentKeys(
+        self, request: key_pb.GetContentKeysRequest, context: Context
+    ) -> key_pb.GetContentKeysResponse:
+        """Return the keys of a video with their values."""
+        keys = await self._keys.of(VideoName.parse(request.video))
+        return key_pb.GetContentKeysResponse(keys=[key_to_proto(key, key.value) for key in keys.values()])
+
+    async def RewrapContentKeys(
+        self, request: key_pb.RewrapContentKeysRequest, context: Context
+    ) -> key_pb.RewrapContentKeysResponse:
+        """Wrap the keys of some videos under the newest wrapping key."""
+        done = await self._keys.rewrap(decode_page_token(request.page_token), request.page_size)
+        return key_pb.RewrapContentKeysResponse(
+            version=done.version,
+            examined=done.examined,
+            rewrapped=done.changed,
+            next_page_token=encode_page_token(done.further),
+        )
+
+
+class LicenseService(LicenseServiceServicer):
+    """See the contract for what each rpc does."""
+
+    def __init__(self, licenses: Licenses) -> None:
+        self._licenses = licenses
+
+    async def GetClearKeyLicense(
+        self, request: license_pb.GetClearKeyLicenseRequest, context: Context
+    ) -> license_pb.GetClearKeyLicenseResponse:
+        """Answer a CDM of Clear Key."""
+        body = await self._issue(System.CLEAR_KEY, request.token, request.body, context)
+        return license_pb.GetClearKeyLicenseResponse(body=body)
+
+    async def _issue(self, system: System, token: str, body: HttpBody, context: Context, asset: str = "") -> HttpBody:
+        license_ = await self._licenses.issue(system, token, Challenge(body.data, asset, _client(context)))
+        return await _body(license_, context)
+
+
+class LicenseDecisionService(LicenseDecisionServiceServicer):
+    """See the contract for what each rpc does."""
+
+    def __init__(self, decisions: Decisions, clock: Clock) -> None:
+        self._decisions = decisions
+        self._clock = clock
+
+    async def ListLicenseDecisions(
+        self, request: decision_pb.ListLicenseDecisionsRequest, context: Context
+    ) -> decision_pb.ListLicenseDecisionsResponse:
+        """List what was decided."""
+        found, further = await self._decisions.page(
+            organization_of(request.parent),
+            request.start_time.ToDatetime(UTC) if request.HasField("start_time") else None,
+            request.end_time.ToDatetime(UTC) if request.HasField("end_time") else self._clock.now(),
+            decode_page_token(request.page_token),
+            request.page_size or PAGE_SIZE,
+        )
+        return decision_pb.ListLicenseDecisionsResponse(
+            decisions=map(decision_to_proto, found), next_page_token=encode_page_token(further)
+        )
+
+
+async def _body(license_: License, context: Context) -> HttpBody:
+    """Forbid every cache to keep a license (initial metadata becomes HTTP headers), and return it."""
+    await context.send_initial_metadata((("cache-control", "no-store"),))
+    return HttpBody(content_type=license_.content_type, data=license_.body)
+
+
+def _client(context: Context) -> str:
+    """Return the address that the gateway saw: the last one that it wrote; those before it are hearsay."""
+    metadata: Any = context.invocation_metadata() or ()
+    return next((value.rpartition(",")[2].strip() for key, value in metadata if key == "x-forwarded-for"), "")
