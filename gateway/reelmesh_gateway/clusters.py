@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 from reelmesh_gateway.envoy import Node, address, extension, seconds, typed, watched
 from reelmesh_gateway.guard import issuer_cluster
-from reelmesh_gateway.mesh import GATEWAY, Issuer, Mesh, Service
+from reelmesh_gateway.mesh import GATEWAY, Issuer, Mesh, Service, Tls
 
 _IDENTITY = "identity"
 _AUTHORITY = "authority"
+EDGE = "edge"
+"""Name of the secret with the certificate that clients see."""
 _BUFFER_BYTES = 1 << 20
 _STREAM_WINDOW_BYTES = 1 << 20
 _CONNECTION_WINDOW_BYTES = 8 << 20
@@ -44,8 +46,8 @@ def endpoints(mesh: Mesh, addresses: Mapping[str, Sequence[str]]) -> dict[str, N
     return assignments
 
 
-def secrets(certificates: Path) -> dict[str, Node]:
-    """Return, by name, the gateway's certificate and the authority that it trusts.
+def secrets(certificates: Path, tls: Tls | None) -> dict[str, Node]:
+    """Return, by name, the gateway's certificates, inside and, where it has one, outside, and the authority it trusts.
 
     Renaming new files over the old ones in `certificates` renews them without a restart.
     """
@@ -57,10 +59,18 @@ def secrets(certificates: Path) -> dict[str, Node]:
         "watched_directory": folder,
     }
     authority = {"trusted_ca": {"filename": str(certificates / "ca.pem")}, "watched_directory": folder}
-    return {
+    found = {
         _IDENTITY: typed(secret, name=_IDENTITY, tls_certificate=identity),
         _AUTHORITY: typed(secret, name=_AUTHORITY, validation_context=authority),
     }
+    if tls is not None:
+        edge = {
+            "certificate_chain": {"filename": str(tls.certificate)},
+            "private_key": {"filename": str(tls.key)},
+            "watched_directory": {"path": str(tls.certificate.parent)},
+        }
+        found[EDGE] = typed(secret, name=EDGE, tls_certificate=edge)
+    return found
 
 
 def endpoints_file(name: str) -> str:

@@ -25,6 +25,8 @@ MEDIA_FAILURE = "media_failure"
 """Key, in jwt_authn's metadata, of why a token of media was refused."""
 PERSON_FAILURE = "person_failure"
 """The same of a person's token."""
+PERSON = "person"
+"""Key, in jwt_authn's metadata, of what a person's token says."""
 _MEDIA = "media"
 _MEDIA_ISSUER = "reelmesh.playback"
 _AUDIENCE = "reelmesh"
@@ -119,7 +121,7 @@ def _person(issuer: Issuer, keys: Node) -> Node:
         # Named, because without it a query parameter would do as well, and queries end up in logs of others.
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "forward_payload_header": HEADER,
-        "payload_in_metadata": "person",
+        "payload_in_metadata": PERSON,
         "failed_status_in_metadata": PERSON_FAILURE,
         "clock_skew_seconds": _SKEW_SECONDS,
     }

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from reelmesh_gateway import guard
+from reelmesh_gateway import guard, rates
+from reelmesh_gateway.clusters import EDGE, secret_file
 from reelmesh_gateway.contracts import Contracts
 from reelmesh_gateway.envoy import Node, address, extension, seconds, typed, watched
 from reelmesh_gateway.guard import KeyFiles
@@ -22,6 +23,7 @@ _LOCAL_ERRORS: Mapping[int, tuple[int, str, str]] = {
     405: (12, "METHOD_NOT_ALLOWED", "%LOCAL_REPLY_BODY%"),
     408: (4, "REQUEST_TIMEOUT", "the request took too long"),
     413: (3, "REQUEST_TOO_LARGE", "the request is too large"),
+    429: (8, "TOO_MANY_REQUESTS", "too many requests: wait a moment"),
     503: (14, "SERVICE_UNAVAILABLE", "the service does not answer"),
     504: (4, "DEADLINE_EXCEEDED", "the service did not answer in time"),
 }
@@ -29,18 +31,19 @@ _LOCAL_ERRORS: Mapping[int, tuple[int, str, str]] = {
 
 
 def listener(mesh: Mesh, contracts: Contracts, folder: Path, port: int, descriptors: bytes, keys: KeyFiles) -> Node:
-    """Return the listener on 127.0.0.1:`port`. `folder` holds rds.yaml and `descriptors` as descriptors.binpb."""
+    """Return the listener at `port`. `folder` holds rds.yaml and `descriptors` as descriptors.binpb."""
     limits = mesh.gateway.limits
     return typed(
         "config.listener.v3.Listener",
         name="gateway",
-        address=address(f"127.0.0.1:{port}"),
+        address=address(f"{mesh.gateway.listen}:{port}"),
         per_connection_buffer_limit_bytes=limits.buffer_bytes,
         # Envoy reads the descriptor set and the keys only when the listener changes: let it change with them.
         metadata={"filter_metadata": {"reelmesh": {"contracts": _digest(descriptors), "keys": keys.digest()}}},
         filter_chains=[
             {
-                "name": "plain",
+                "name": "gateway",
+                **({"transport_socket": _tls(folder)} if mesh.gateway.tls else {}),
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
@@ -49,6 +52,19 @@ def listener(mesh: Mesh, contracts: Contracts, folder: Path, port: int, descript
                 ],
             }
         ],
+    )
+
+
+def _tls(folder: Path) -> Node:
+    certificate = {"name": EDGE, "sds_config": watched(folder / secret_file(EDGE))}
+    return extension(
+        "envoy.transport_sockets.tls",
+        "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_certificate_sds_secret_configs": [certificate],
+            "alpn_protocols": ["h2", "http/1.1"],
+        },
     )
 
 
@@ -99,6 +115,7 @@ def _filters(mesh: Mesh, contracts: Contracts, folder: Path, keys: KeyFiles) -> 
     return [
         extension(CORS, "extensions.filters.http.cors.v3.Cors"),
         *guard.filters(mesh, keys),
+        *rates.filters(limits),
         extension("envoy.filters.http.grpc_web", "extensions.filters.http.grpc_web.v3.GrpcWeb"),
         extension(BUFFER, "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=limits.max_request_bytes),
         extension(

@@ -149,6 +149,28 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How often someone may ask."""
+
+    per_second: int = setting(0, least=0)
+    """Requests in a second, for as long as one likes; 0 sets no limit."""
+    burst: int = setting(0, least=0)
+    """Requests at once, after a quiet time; no less than per_second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How the gateway shows who it is. Files that are renamed over are taken up without a restart."""
+
+    certificate: Path = setting()
+    """Certificate chain, PEM."""
+    key: Path = setting()
+    """Its private key, PEM."""
+    hsts: timedelta = setting(timedelta(days=365), least=timedelta())
+    """How long browsers shall insist on TLS once they have seen it; 0 lets them be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one client may ask of the gateway."""
 
@@ -167,6 +189,12 @@ class Limits:
     """How long a client may take to send its request's headers."""
     idle_timeout: timedelta = setting(timedelta(minutes=15), least=_MOMENT)
     """How long a connection without a request stays open."""
+    address_rate: Rate = setting(Rate(per_second=200, burst=1000))
+    """Rpcs from one network address. Media has no such limit: it opens by token only."""
+    person_rate: Rate = setting(Rate(per_second=50, burst=500))
+    """Rpcs of one user or service account, wherever they come from."""
+    remembered_clients: int = setting(100_000, least=1)
+    """Addresses and people whose rates are counted at once; beyond them, who was quiet longest begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +211,10 @@ class AccessLog:
 class Gateway:
     """Settings of the gateway itself."""
 
+    listen: str = setting("127.0.0.1")
+    """Address to listen at. Without TLS, leave it where only this machine reaches it."""
+    tls: Tls | None = setting(None)
+    """Certificate for clients; None speaks plain HTTP."""
     cors: Cors = setting(Cors())
     """Other sites' pages."""
     limits: Limits = setting(Limits())

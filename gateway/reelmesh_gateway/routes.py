@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from reelmesh_gateway import rates
 from reelmesh_gateway.contracts import Contracts, Method
 from reelmesh_gateway.envoy import Node, seconds, typed
-from reelmesh_gateway.mesh import Cors, Mesh, Service
+from reelmesh_gateway.mesh import Cors, Mesh, Service, Tls
 
 CORS = "envoy.filters.http.cors"
 BUFFER = "envoy.filters.http.buffer"
@@ -41,7 +42,7 @@ def route_configuration(mesh: Mesh, contracts: Contracts) -> Node:
                 "name": "reelmesh",
                 "domains": ["*"],
                 "typed_per_filter_config": {CORS: _cors(cors, cors.origins)},
-                "response_headers_to_add": [_header("x-content-type-options", "nosniff")],
+                "response_headers_to_add": list(_security_headers(mesh.gateway.tls)),
                 "include_attempt_count_in_response": False,
                 "routes": list(_routes(mesh, contracts)),
             }
@@ -67,7 +68,7 @@ def _routes(mesh: Mesh, contracts: Contracts) -> Iterator[Node]:
     for prefix in ("/reelmesh.", "/grpc."):
         yield _refuse({"prefix": prefix}, 404, "no such rpc", transcode=False)
     for path, name, service in sorted(paths, key=lambda entry: -len(entry[0])):
-        yield _files(path, name, service, mesh.gateway.cors)
+        yield _files(path, name, service, mesh)
     yield _refuse({"prefix": "/"}, 405, "only GET and HEAD", transcode=False)
 
 
@@ -117,7 +118,16 @@ def _action(name: str, service: Service, method: Method) -> Node:
     return action
 
 
-def _files(path: str, name: str, service: Service, cors: Cors) -> Node:
+def _security_headers(tls: Tls | None) -> Iterator[Node]:
+    yield _header("x-content-type-options", "nosniff")
+    yield _header("referrer-policy", "same-origin")
+    if tls is not None and tls.hsts:
+        yield _header("strict-transport-security", f"max-age={int(tls.hsts.total_seconds())}; includeSubDomains")
+
+
+def _files(path: str, name: str, service: Service, mesh: Mesh) -> Node:
+    cors = mesh.gateway.cors
+    unlimited = {rates.FILTER: _OFF} if rates.filters(mesh.gateway.limits) else {}
     action: Node = {
         "cluster": name,
         # A large segment on a slow line takes as long as it takes.
@@ -130,7 +140,7 @@ def _files(path: str, name: str, service: Service, cors: Cors) -> Node:
         "name": path,
         "match": {"prefix": path, "headers": [_is_verb("GET", "HEAD", "OPTIONS")]},
         "route": action,
-        "typed_per_filter_config": {TRANSCODER: _OFF, CORS: _cors(cors, cors.media_origins)},
+        "typed_per_filter_config": {TRANSCODER: _OFF, CORS: _cors(cors, cors.media_origins), **unlimited},
     }
 
 

@@ -48,7 +48,7 @@ def write(
     # What is referred to comes first: a listener must find its routes, a cluster its endpoints and secrets.
     files = {
         "descriptors.binpb": descriptors,
-        **{secret_file(name): _resources([secret]) for name, secret in secrets(certificates).items()},
+        **{secret_file(name): _resources([secret]) for name, secret in secrets(certificates, mesh.gateway.tls).items()},
         **{endpoints_file(name): _resources([hosts]) for name, hosts in endpoints(mesh, addresses).items()},
         "cds.yaml": _resources(clusters(mesh, out)),
         "rds.yaml": _resources([route_configuration(mesh, contracts)]),

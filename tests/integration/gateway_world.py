@@ -9,7 +9,7 @@ import contextlib
 import datetime
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -239,10 +239,10 @@ class World:
         signed = {"iss": "reelmesh", "aud": "reelmesh", "sub": "users/1", "exp": expire, **claims}
         return {"authorization": f"Bearer {(keys or self.people_keys).sign(signed)}"}
 
-    def write(self, issuers: Mapping[str, Any] | None = None) -> Path:
-        """Write the configuration for the present addresses, with other issuers of tokens."""
+    def write(self, **gateway: Any) -> Path:
+        """Write the configuration for the present addresses, with some settings of the gateway changed."""
         mesh = yaml.safe_load((ROOT / "gateway" / "mesh.yaml").read_text())
-        mesh["gateway"]["issuers"] = dict(issuers or {})
+        mesh["gateway"] |= gateway
         (self.folder / "mesh.yaml").write_text(yaml.safe_dump(mesh))
         return write(
             self.folder / "mesh.yaml",

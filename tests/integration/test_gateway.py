@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from typing import Any, cast
@@ -330,10 +332,72 @@ async def test_another_issuer_is_believed_once_it_is_named(world: World, web: ht
     async with contextlib.AsyncExitStack() as stack:
         keys = await serve_origin(stack, json.dumps(theirs.jwks()).encode())
         issuer = {"issuer": "https://sign-in.example", "audiences": ["video"], "jwks_uri": f"http://{keys}/jwks"}
-        world.write({"company": issuer})
+        world.write(issuers={"company": issuer})
 
         async def believed() -> bool:
             return (await web.get(f"/v1/{VIDEO}", headers={**signed, "connection": "close"})).is_success
 
         await eventually(believed)
     assert (await web.get(f"/v1/{VIDEO}", headers=world.person())).is_success, "and ours still is"
+
+
+async def answers(web: httpx.AsyncClient, count: int, headers: dict[str, str]) -> list[int]:
+    return [(await web.get(f"/v1/{VIDEO}", headers=headers)).status_code for _ in range(count)]
+
+
+async def test_who_asks_too_often_is_told_to_wait(world: World, web: httpx.AsyncClient) -> None:
+    rate = {"per_second": 1, "burst": 5}
+    world.write(limits={"person_rate": rate, "address_rate": {"per_second": 1, "burst": 40}})
+    ann, bob = world.person(sub="users/ann"), world.person(sub="users/bob")
+
+    async def limited() -> bool:
+        async with httpx.AsyncClient(base_url=world.url) as fresh:
+            return 429 in await answers(fresh, 3, ann)
+
+    await eventually(limited)
+    async with httpx.AsyncClient(base_url=world.url) as fresh:
+        refused = await fresh.get(f"/v1/{VIDEO}", headers=ann)
+        assert (refused.status_code, reason(refused)) == (429, "TOO_MANY_REQUESTS")
+        assert await answers(fresh, 5, bob) == [200] * 5, "another person is not held up"
+        assert 429 in await answers(fresh, 60, {}), "nor does an address ask for ever"
+        media = [(await fresh.get("/media/x", params={"token": world.token()})).status_code for _ in range(60)]
+        assert media == [200] * 60, "segments are not counted"
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{world.port}") as channel:
+        stub = video_service_pb2_grpc.VideoServiceStub(channel)
+        calls = [stub.GetVideo(video_service_pb2.GetVideoRequest(name=VIDEO)) for _ in range(10)]
+        refusals = [error for error in await asyncio.gather(*calls, return_exceptions=True) if error]
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in {getattr(error, "code", str)() for error in refusals}
+
+
+async def test_tls_and_its_certificate_are_taken_up(world: World) -> None:
+    folder = world.certificates.folder
+    world.certificates.issue("catalog")  # any name will do: clients see that it is this one
+    tls = {"certificate": str(folder / "catalog.pem"), "key": str(folder / "catalog.key")}
+    trusted = ssl.create_default_context(cafile=folder / "ca.pem")
+    trusted.check_hostname = False
+    world.write(tls=tls)
+
+    async def seen() -> httpx.Response | None:
+        with contextlib.suppress(httpx.TransportError):
+            async with httpx.AsyncClient(base_url=f"https://127.0.0.1:{world.port}", verify=trusted) as client:
+                return await client.get(f"/v1/{VIDEO}")
+        return None
+
+    async def up() -> bool:
+        return await seen() is not None
+
+    await eventually(up)
+    answer = await seen()
+    assert answer is not None
+    assert answer.is_success
+    assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+    before = ssl.get_server_certificate(("127.0.0.1", world.port))
+    world.certificates.issue("catalog")
+    for file in (folder / "catalog.key", folder / "catalog.pem"):
+        file.with_suffix(".new").write_bytes(file.read_bytes())
+        file.with_suffix(".new").replace(file)
+
+    async def renewed() -> bool:
+        return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", world.port)) != before
+
+    await eventually(renewed)

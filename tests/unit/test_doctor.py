@@ -7,12 +7,14 @@ import datetime as dt
 import json
 import random
 from collections import namedtuple
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reelmesh.mesh.settings import SettingError
+from reelmesh_gateway.mesh import Rate, Tls
 from reelmesh_tools.doctor import checks
 from reelmesh_tools.doctor.checks import Installation, Level, examine
 from reelmesh_tools.stack import certificates, configuration, keys, plan
@@ -32,6 +34,8 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     made = plan.make(layout.stack_file, {"REELMESH_PORT": "39999"}, None, random.SystemRandom())
     certificates.ensure(layout.certificates, NOW)
     keys.ensure(layout.media_keys)
+    keys.ensure(layout.identity_keys)
+    keys.ensure_seal(layout.seal_keys)
     keys.ensure_wrapping(layout.wrapping_keys)
     configuration.write(layout, made)
     return Installation.read(Stack(layout), NOW)
@@ -59,6 +63,8 @@ def test_keys_that_others_may_read(installation: Installation) -> None:
         installation.config.mesh.certificates / "ingest.key",
         installation.config.playback.media_keys / "0001.pem",
         installation.config.drm.wrapping_keys / "0001",
+        installation.config.identity.keys / "0001.pem",
+        installation.config.identity.seal_keys,
     ):
         file.chmod(0o640)
         assert found(installation) == [("private_files", Level.UNSAFE)]
@@ -71,8 +77,9 @@ def test_certificates_near_their_end(installation: Installation, days: int, leve
     assert set(found(later)) == {("certificates", level)}
 
 
-def test_token_keys_that_do_not_fit(installation: Installation) -> None:
-    folder = installation.config.playback.media_keys
+@pytest.mark.parametrize("whose", ["playback.media_keys", "identity.keys"])
+def test_token_keys_that_do_not_fit(installation: Installation, whose: str) -> None:
+    folder: Path = attrgetter(whose)(installation.config)
     jwks = json.loads(keys.jwks_file(folder).read_text())
     keys.jwks_file(folder).write_text(json.dumps({"keys": []}))
     assert found(installation) == [("token_keys", Level.WARNING)]
@@ -110,6 +117,16 @@ def test_media_without_a_guard(installation: Installation) -> None:
 )
 def test_what_is_reached_from_outside(installation: Installation, change: dict[str, Any]) -> None:
     assert found(changed(installation, **change)) == [("exposure", Level.UNSAFE)]
+
+
+def test_a_gateway_for_everyone(installation: Installation, tmp_path: Path) -> None:
+    opened = changed(installation, mesh__gateway__listen="0.0.0.0")  # noqa: S104 - that is what is found
+    assert found(opened) == [("exposure", Level.UNSAFE)]
+    tls = Tls(certificate=tmp_path / "edge.pem", key=tmp_path / "edge.key")
+    assert found(changed(opened, mesh__gateway__tls=tls)) == []
+    assert found(changed(opened, mesh__gateway__tls=tls, mesh__gateway__limits__person_rate=Rate())) == [
+        ("rates", Level.WARNING)
+    ]
 
 
 def test_loopback_has_many_names(installation: Installation) -> None:

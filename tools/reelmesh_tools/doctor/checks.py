@@ -87,7 +87,9 @@ def examine(installation: Installation) -> list[Finding]:
 def private_files(installation: Installation) -> Iterator[Finding]:
     """Keys are read by their owner only."""
     config = installation.config
-    private = [*config.mesh.certificates.glob("*.key"), *config.playback.media_keys.glob("*.pem")]
+    private = [*config.mesh.certificates.glob("*.key"), config.identity.seal_keys]
+    private += [file for folder in _signing(config) for file in folder.glob("*.pem")]
+    private += [file for file in [installation.stack.layout.credentials_file] if file.exists()]
     if not config.drm.wrapping_keys_variable:
         private += config.drm.wrapping_keys.glob("*")
     for file in private:
@@ -114,19 +116,23 @@ def certificates(installation: Installation) -> Iterator[Finding]:
 
 def token_keys(installation: Installation) -> Iterator[Finding]:
     """What signs tokens and what checks them belong together, and the latter tells no secret."""
-    folder = installation.config.playback.media_keys
-    try:
-        ring = KeyRing.load(folder)
-        published = json.loads(jwks_file(folder).read_text())["keys"]
-    except (OSError, ValueError, KeyError) as error:
-        yield Finding("token_keys", Level.UNSAFE, f"the keys of media tokens cannot be read: {error}", RESTART)
-        return
-    if any("d" in key for key in published):
-        yield Finding(
-            "token_keys", Level.UNSAFE, f"{jwks_file(folder)} holds private keys", f"remove the keys; {RESTART}"
-        )
-    if published != ring.jwks()["keys"]:
-        yield Finding("token_keys", Level.WARNING, "the gateway does not know the keys that sign now", RESTART)
+    for folder in _signing(installation.config):
+        try:
+            ring = KeyRing.load(folder)
+            published = json.loads(jwks_file(folder).read_text())["keys"]
+        except (OSError, ValueError, KeyError) as error:
+            yield Finding("token_keys", Level.UNSAFE, f"keys of tokens cannot be read: {error}", RESTART)
+            continue
+        if any("d" in key for key in published):
+            message = f"{jwks_file(folder)} holds private keys"
+            yield Finding("token_keys", Level.UNSAFE, message, f"remove the keys; {RESTART}")
+        if published != ring.jwks()["keys"]:
+            message = f"the gateway does not know the keys of {folder} that sign now"
+            yield Finding("token_keys", Level.WARNING, message, RESTART)
+
+
+def _signing(config: Config) -> list[Path]:
+    return [config.playback.media_keys, config.identity.keys]
 
 
 def wrapping_keys(installation: Installation) -> Iterator[Finding]:
@@ -162,16 +168,31 @@ def media_guard(installation: Installation) -> Iterator[Finding]:
 
 
 def exposure(installation: Installation) -> Iterator[Finding]:
-    """Without accounts, nothing is reached from outside this machine."""
-    config = installation.config
-    reached = [("public_url", urlsplit(config.public_url).hostname or "")]
-    reached += [("cassandra.contact_points", host) for host in config.cassandra.contact_points]
+    """What has no credentials of its own is reached from this machine only, and passwords travel by TLS."""
+    config, gateway = installation.config, installation.mesh.gateway
+    reached = [("cassandra.contact_points", host) for host in config.cassandra.contact_points]
     brokers = config.kafka.bootstrap_servers.split(",")
     reached += [("kafka.bootstrap_servers", broker.rpartition(":")[0]) for broker in brokers]
     for setting, host in reached:
         if not _is_loopback(host):
             message = f"{setting} is {host}: reached without credentials, from more than this machine"
             yield Finding("exposure", Level.UNSAFE, message, "keep it on the loopback, or behind a network of its own")
+    if not _is_loopback(gateway.listen) and gateway.tls is None:
+        message = f"the gateway listens at {gateway.listen} without TLS: passwords and tokens can be read on their way"
+        yield Finding("exposure", Level.UNSAFE, message, "give it a certificate: gateway.tls in mesh.yaml")
+    public = urlsplit(config.public_url)
+    if public.scheme != "https" and not _is_loopback(public.hostname or ""):
+        message = f"public_url is {config.public_url}: passwords and tokens can be read on their way"
+        yield Finding("exposure", Level.UNSAFE, message, "serve it by https, here or before the gateway")
+
+
+def rates(installation: Installation) -> Iterator[Finding]:
+    """Nobody who is not of this machine may ask without end."""
+    gateway = installation.mesh.gateway
+    unlimited = not gateway.limits.address_rate.per_second or not gateway.limits.person_rate.per_second
+    if unlimited and not _is_loopback(gateway.listen):
+        message = "the gateway limits no one's rate, or not everyone's"
+        yield Finding("rates", Level.WARNING, message, "set address_rate and person_rate in mesh.yaml")
 
 
 def origins(installation: Installation) -> Iterator[Finding]:
@@ -202,7 +223,18 @@ def room(installation: Installation) -> Iterator[Finding]:
 
 CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (private_files, certificates, token_keys, wrapping_keys, media_guard, exposure, origins, sandbox, room)
+    for check in (
+        private_files,
+        certificates,
+        token_keys,
+        wrapping_keys,
+        media_guard,
+        exposure,
+        rates,
+        origins,
+        sandbox,
+        room,
+    )
 }
 
 

@@ -8,9 +8,12 @@ import sysconfig
 import urllib.request
 from pathlib import Path
 
+import yaml
+
 from reelmesh_gateway.guard import KeyFiles
 from reelmesh_gateway.write import write
 from reelmesh_tools.stack import keys, probes
+from reelmesh_tools.stack.files import write_whole
 from reelmesh_tools.stack.layout import Layout
 from reelmesh_tools.stack.plan import LISTENING_SERVICES, SERVICE_PROCESSES, Plan
 from reelmesh_tools.stack.spec import ProcessSpec, Stage
@@ -24,7 +27,7 @@ def spec(layout: Layout, plan: Plan, mesh_file: Path, descriptor_set: Path) -> P
     def generate() -> None:
         out.mkdir(parents=True, exist_ok=True)
         write(
-            mesh_file,
+            _unlimited(mesh_file, layout.config / "mesh.yaml"),
             out,
             gateway_port=plan.gateway_port,
             admin_port=plan.ports["envoy-admin"],
@@ -62,6 +65,15 @@ def spec(layout: Layout, plan: Plan, mesh_file: Path, descriptor_set: Path) -> P
         prepare=prepare,
         stop_seconds=5.0,
     )
+
+
+def _unlimited(mesh_file: Path, out: Path) -> Path:
+    """Write the mesh for one machine: all its clients have the same address, and a bench asks as often as it can."""
+    mesh = yaml.safe_load(mesh_file.read_text(encoding="utf-8"))
+    never = {"per_second": 0}
+    mesh["gateway"]["limits"] = {**mesh["gateway"].get("limits", {}), "address_rate": never, "person_rate": never}
+    write_whole(out, yaml.safe_dump(mesh, sort_keys=False))
+    return out
 
 
 def unreached(plan: Plan) -> set[str]:
