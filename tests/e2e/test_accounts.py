@@ -7,8 +7,9 @@ import email
 import email.policy
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import grpc
 import httpx
@@ -160,6 +161,23 @@ def test_a_member_may_what_the_role_says(platform: Platform, nobody: Platform) -
     nobody.uploads.ListUploads(listing, metadata=bearer(fresh))
     listed = platform.organizations.ListMembers(organization_pb.ListMembersRequest(parent=ORGANIZATION, page_size=1000))
     assert {m.email: m.role for m in listed.members}[made.user.email] == annotations_pb2.ROLE_EDITOR
+
+
+def test_the_command_line_manages_members_and_keys(
+    stack: Stack, nobody: Platform, reelmesh: Callable[..., dict[str, Any]]
+) -> None:
+    made = register(nobody, someone())
+    (member,) = reelmesh("members", made.user.email, "--role", "editor")["members"]
+    assert member["role"] == "ROLE_EDITOR"
+    assert made.user.email in {each["email"] for each in reelmesh("members")["members"]}
+    reelmesh("members", made.user.email, "--remove")
+    assert made.user.email not in {each["email"] for each in reelmesh("members")["members"]}
+    key = reelmesh("api-keys", "--create", "CI", "--scope", "ingest.read")
+    with Platform(stack.plan.gateway_url, key["api_key"]) as program:
+        program.uploads.ListUploads(ListUploadsRequest(parent=ORGANIZATION))
+    assert key["name"] in {each["name"] for each in reelmesh("api-keys")["service_accounts"]}
+    left = reelmesh("api-keys", "--remove", key["name"])["service_accounts"]
+    assert key["name"] not in {each["name"] for each in left}
 
 
 def test_the_last_owner_stays(platform: Platform, owner: Credentials) -> None:

@@ -28,6 +28,7 @@ from playback_fakes import (
 from reelmesh.mesh.interceptors import Errors, Validation
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import VideoName, encode_page_token
+from reelmesh.playback.cdn import GatewayTokens
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.progress import Watching
@@ -94,7 +95,7 @@ async def world() -> AsyncIterator[World]:
     source, catalog, clock, progress = FakeSource(index(3)), FakeCatalog(), ManualClock(), MemoryProgressStore()
     catalog.standings[VIDEO] = Standing.PLAYABLE
     presentations = Presentations(source, clock.monotonic)
-    tokens = Tokens(KEYS, clock, LIFE, "/media")
+    tokens = Tokens(KEYS, GatewayTokens(KEYS, "/media"), clock, LIFE)
     sessions = Sessions(
         MemorySessionStore(),
         Watching(progress),

@@ -7,6 +7,7 @@ import typer
 from reelmesh_tools import keys
 from reelmesh_tools.bench import commands as bench_commands
 from reelmesh_tools.client import commands as client_commands
+from reelmesh_tools.client import people
 from reelmesh_tools.doctor import commands as doctor_commands
 from reelmesh_tools.stack import commands as stack_commands
 
@@ -16,6 +17,7 @@ def build() -> typer.Typer:
     app = typer.Typer(help="An open video platform on your own machine.", no_args_is_help=True, add_completion=False)
     stack_commands.register(app)
     client_commands.register(app)
+    people.register(app)
     bench_commands.register(app)
     doctor_commands.register(app)
     keys.register(app)

@@ -106,6 +106,10 @@ class PlaybackConfig:
     """Folder of the keys that sign tokens of manifests and media; see mesh/keys.py."""
     media_token_minutes: float = 15
     """Life of a media token, besides the length of the film where a player may not know how to renew it."""
+    cloudfront_key_pair: str = ""
+    """Id of a key of CloudFront, where media_url is a distribution of it; empty where our gateway serves media."""
+    cloudfront_key: Path = Path("keys/cloudfront.pem")
+    """Its private key (RSA), PEM."""
 
 
 @dataclass(frozen=True, slots=True)

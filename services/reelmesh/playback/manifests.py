@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from html import escape
 
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.names import VideoName
@@ -18,9 +19,9 @@ from reelmesh.playback.tokens import Tokens
 # One viewer's, for the tokens in it.
 GROWING = "private, max-age=1"
 FINAL = "private, max-age=60"
-_PLACE = "0token0"
-"""Where the token goes in what is written once. No address of ours contains it."""
-_QUERY = f"?token={_PLACE}"
+_PLACE = "0query0"
+"""Where the query goes in what is written once. No address of ours contains it."""
+_QUERY = f"?{_PLACE}"
 CAPACITY = 64 << 20
 """Bytes of manifests held by one process."""
 
@@ -58,7 +59,7 @@ class Manifests:
         written = self._once(
             presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation, _QUERY).encode()
         )
-        return _made_out(written, token)  # the playlists that it names are manifests too
+        return _made_out(written, f"token={token}")  # the playlists that it names are manifests too
 
     async def hls_media(self, video: VideoName, track_id: str, token: str) -> Manifest:
         """Return the HLS playlist of one track. Raises as `hls_multivariant` does, and TrackUnknown."""
@@ -73,7 +74,7 @@ class Manifests:
             hls.CONTENT_TYPE,
             lambda: hls.media(presentation, track, self._media_url, _QUERY).encode(),
         )
-        return _made_out(written, self._tokens.for_media(viewing, presentation).text)
+        return _made_out(written, self._tokens.for_media(viewing, presentation).query)
 
     async def dash(self, video: VideoName, token: str) -> Manifest:
         """Return the DASH MPD. Raises as `hls_multivariant` does."""
@@ -85,7 +86,7 @@ class Manifests:
             dash.CONTENT_TYPE,
             lambda: dash.mpd(presentation, self._media_url, _QUERY, self._clock.now()),
         )
-        return _made_out(written, self._tokens.for_media(viewing, presentation).text)
+        return _made_out(written, escape(self._tokens.for_media(viewing, presentation).query))
 
     async def _get(self, video: VideoName) -> Presentation:
         presentation = await self._presentations.get(video)
@@ -103,9 +104,9 @@ class Manifests:
         return manifest
 
 
-def _made_out(written: Manifest, token: str) -> Manifest:
-    body = written.body.replace(_PLACE.encode(), token.encode())
-    return replace(written, body=body, etag=_etag(written.etag.encode(), token.encode()))
+def _made_out(written: Manifest, query: str) -> Manifest:
+    body = written.body.replace(_PLACE.encode(), query.encode())
+    return replace(written, body=body, etag=_etag(written.etag.encode(), query.encode()))
 
 
 def _etag(*parts: bytes) -> str:

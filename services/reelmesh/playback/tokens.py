@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlsplit
 
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.keys import KeyRing, TokenForged
 from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.cdn import ISSUER, MediaSigner
 from reelmesh.playback.errors import TokenExpired, TokenInvalid, TokenOfOtherVideo, TokenRequired
 from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
 
-ISSUER = "reelmesh.playback"
 MANIFESTS = "manifests"
 """Audience of a token that opens manifests."""
-MEDIA = "media"
-"""Audience of a token that opens objects."""
 HELD = 100_000
 """Media tokens that one process remembers, so that a player's next manifest carries the same one."""
 
@@ -40,19 +37,26 @@ class Viewing:
 class MediaToken:
     """Opens the objects of one presentation."""
 
-    text: str
+    query: str
+    """What ends their addresses, without the question mark."""
     expire_time: datetime
+
+    @property
+    def text(self) -> str:
+        """The token of our own gateway alone, which a player can put in place of another; empty for a CDN's."""
+        name, _, text = self.query.partition("=")
+        return text if name == "token" else ""
 
 
 class Tokens:
     """Issues and checks tokens."""
 
-    def __init__(self, keys: KeyRing, clock: Clock, life: timedelta, media_url: str) -> None:
-        """`life` is a media token's; `media_url` is where players fetch the media store."""
+    def __init__(self, keys: KeyRing, media: MediaSigner, clock: Clock, life: timedelta) -> None:
+        """`media` signs for whoever serves the media store; `life` is how long what it signs is good for."""
         self._keys = keys
+        self._media = media
         self._clock = clock
         self._life = life
-        self._path = urlsplit(media_url).path.rstrip("/")
         self._issued: Lru[tuple[SessionName, str], MediaToken] = Lru(HELD, lambda _: 1)
 
     def for_manifests(self, viewing: Viewing) -> str:
@@ -72,8 +76,8 @@ class Tokens:
         # One that is good for a while yet is given again: a playlist that grows should not rewrite what it has listed.
         if token is None or token.expire_time - now < min(film + self._life / 2, viewing.expire_time - now):
             expire_time = min(now + film + self._life, viewing.expire_time)
-            prefix = f"{self._path}/{quote(presentation.prefix)}/"
-            token = MediaToken(self._sign(MEDIA, viewing.session, expire_time, prefix=prefix), expire_time)
+            query = self._media.query(str(viewing.session), presentation.prefix, expire_time)
+            token = MediaToken(query, expire_time)
             self._issued.put(key, token)
         return token
 

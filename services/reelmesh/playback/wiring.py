@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from reelmesh.mesh.config import Config
+from reelmesh.mesh.config import Config, PlaybackConfig
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.server import Service, Target
+from reelmesh.playback.cdn import CloudFront, GatewayTokens, MediaSigner
 from reelmesh.playback.deletions import Deletions
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
@@ -31,7 +32,8 @@ async def build(config: Config, stores: Stores) -> Target:
     await ensure_topics(stores.kafka, {MEDIA_EVENTS: stores.kafka.partitions})
     presentations = Presentations(TranscodeIndex(stores.channel("transcode")), time.monotonic)
     life = timedelta(minutes=config.playback.media_token_minutes)
-    tokens = Tokens(KeyRing.load(config.playback.media_keys), stores.clock, life, config.playback.media_url)
+    keys = KeyRing.load(config.playback.media_keys)
+    tokens = Tokens(keys, _signer(config.playback, keys), stores.clock, life)
     manifests = Manifests(presentations, tokens, stores.clock, config.playback.media_url)
     watching = Watching(CassandraProgressStore(cassandra))
     deletions = Deletions(watching, presentations)
@@ -62,3 +64,9 @@ async def build(config: Config, stores: Stores) -> Target:
         background=[Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "playback", deletions.handle)],
         checks=[cassandra.ping],
     )
+
+
+def _signer(settings: PlaybackConfig, keys: KeyRing) -> MediaSigner:
+    if settings.cloudfront_key_pair:
+        return CloudFront.load(settings.cloudfront_key_pair, settings.cloudfront_key, settings.media_url)
+    return GatewayTokens(keys, settings.media_url)

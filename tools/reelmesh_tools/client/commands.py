@@ -57,7 +57,7 @@ def upload(
 ) -> None:
     """Upload a file and follow it until it can be watched; run again, it goes on where it was cut off."""
     layout = Layout.from_environment(os.environ)
-    with _platform(as_json=as_json) as platform, _bars(hidden=as_json) as bars:
+    with connected(as_json=as_json) as platform, _bars(hidden=as_json) as bars:
         memory = uploading.Memory.of(layout.home / "uploads", file, platform.url)
         size = file.stat().st_size
         sending = bars.add_task("uploading", total=size, done="")
@@ -123,7 +123,7 @@ def jobs(
     as_json: _Json = False,
 ) -> None:
     """List jobs, or show, cancel or retry one."""
-    with _platform(as_json=as_json) as platform:
+    with connected(as_json=as_json) as platform:
         if name is None:
             listed = platform.jobs.ListJobs(
                 ListJobsRequest(parent=platform.parent, page_size=limit), timeout=CALL_SECONDS
@@ -145,7 +145,7 @@ def videos(
     as_json: _Json = False,
 ) -> None:
     """List videos, or show one."""
-    with _platform(as_json=as_json) as platform:
+    with connected(as_json=as_json) as platform:
         if name is None:
             request = ListVideosRequest(parent=platform.parent, page_size=limit)
             listed = platform.videos.ListVideos(request, timeout=CALL_SECONDS)
@@ -161,7 +161,7 @@ def play(
     as_json: _Json = False,
 ) -> None:
     """Start a viewing and print where to watch."""
-    with _platform(as_json=as_json) as platform:
+    with connected(as_json=as_json) as platform:
         session = following.open_session(platform, platform.video_name(video), viewer)
         where = {
             "session": session.name,
@@ -181,7 +181,7 @@ def play(
 def verify_video(video: _Video, as_json: _Json = False) -> None:
     """Download a video as a player would and check every segment; exits with 1 on any fault."""
     layout = Layout.from_environment(os.environ)
-    with _platform(as_json=as_json) as platform:
+    with connected(as_json=as_json) as platform:
         name = platform.video_name(video)
         job_name = platform.videos.GetVideo(GetVideoRequest(name=name), timeout=CALL_SECONDS).video.job
         job = platform.jobs.GetJob(GetJobRequest(name=job_name), timeout=CALL_SECONDS).job
@@ -203,7 +203,7 @@ class _Failed(Exception):
 
 
 @contextmanager
-def _platform(*, as_json: bool) -> Iterator[Platform]:
+def connected(*, as_json: bool) -> Iterator[Platform]:
     """Connect, and turn what goes wrong into one line, or one JSON object, and exit code 1."""
     try:
         with Platform.from_environment() as platform:
