@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reelmesh.events.v1.identity_event_pb2 import IdentityEvent, UserDeleted
 from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
 from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.erasures import Erasures
 from reelmesh.playback.progress import Progress, Watching
 from reelmesh.playback.sessions import Session
 from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore
 from reelmesh.stores.cassandra import Cassandra
+from reelmesh.stores.events import Record
 from reelmesh.stores.migrations import migrate
 
 pytestmark = pytest.mark.stack
@@ -137,3 +140,18 @@ async def test_a_deleted_video_leaves_every_list_for_good(
     found, _ = await watching.unfinished(organization, "ann", 10, "")
     assert [p.video.id for p in found] == ["b"]
     assert (await watching.unfinished(organization, "nobody", 10, "")) == ([], "")
+
+
+async def test_nothing_is_left_of_a_viewer_who_is_erased(
+    progress_store: CassandraProgressStore, organization: str
+) -> None:
+    watching = Watching(progress_store)
+    for video in ("a", "b"):
+        await watching.note(progress(organization, 1, video=video))
+    other = replace(progress(organization, 9, video="x"), viewer="bob")
+    await progress_store.put(other)
+    event = IdentityEvent(user="ann", user_deleted=UserDeleted(organizations=[f"organizations/{organization}"]))
+    for _ in range(2):
+        await Erasures(watching).handle(Record("topic", "ann", event.SerializeToString()))
+    assert await progress_store.all(organization, "ann") == []
+    assert await progress_store.all(organization, "bob") == [other]

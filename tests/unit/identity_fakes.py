@@ -73,7 +73,7 @@ class FakeStore:
         self.by_device: dict[tuple[str, str], Device] = {}
         self.mail: dict[bytes, tuple[str, str, str]] = {}
         self.failed: dict[str, Attempts] = {}
-        self.erased: list[str] = []
+        self.erased: list[tuple[str, list[str]]] = []
         self.by_name: dict[str, Organization] = {}
         self.by_member: dict[tuple[str, str], Member] = {}
         self.belongs: dict[str, dict[str, Membership]] = {}
@@ -113,8 +113,10 @@ class FakeStore:
     async def use_mail_token(self, digest: bytes) -> bool:
         return self.mail.pop(digest, None) is not None
 
+    async def announce_erasure(self, user: User, organizations: Sequence[str]) -> None:
+        self.erased.append((user.name, list(organizations)))
+
     async def erase(self, user: User) -> None:
-        self.erased.append(user.name)
         del self.users[user.id], self.emails[user.email]
 
     async def memberships(self, user: str) -> Sequence[Membership]:

@@ -154,5 +154,8 @@ class MemoryProgressStore:
         mine = [p for (o, v, _), p in self.noted.items() if (o, v) == (organization, viewer)]
         return [p for p in mine if p.video not in self.gone]
 
+    async def remove_viewer(self, organization: str, viewer: str) -> None:
+        self.noted = {key: p for key, p in self.noted.items() if key[:2] != (organization, viewer)}
+
     async def bury(self, video: VideoName) -> None:
         self.gone.add(video)

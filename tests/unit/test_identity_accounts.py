@@ -416,7 +416,7 @@ class TestPersonalData:
     async def test_erasure_leaves_nothing(self, identity: Identity) -> None:
         done = await register(identity)
         await identity.accounts.erase(done.user.id)
-        assert identity.store.erased == [done.user.name]
+        assert identity.store.erased == [(done.user.name, ["acme"])]
         store = identity.store
         for kept in (store.users, store.emails, store.by_device, store.by_member, store.belongs[done.user.id]):
             assert not kept

@@ -71,8 +71,11 @@ class UserStore(Protocol):
     async def use_mail_token(self, digest: bytes) -> bool:
         """Take a token away; False when someone else has."""
 
+    async def announce_erasure(self, user: User, organizations: Sequence[str]) -> None:
+        """Tell the other services that an account goes, and which organizations it belongs to."""
+
     async def erase(self, user: User) -> None:
-        """Tell the other services, then remove the account and its address."""
+        """Remove an account and its address."""
 
     async def memberships(self, user: str) -> Sequence[Membership]:
         """Return where a user belongs."""
@@ -237,9 +240,11 @@ class Accounts:
         for membership in memberships:
             if await self._organizations.is_last_owner(membership.organization, user_id):
                 raise LastOwner("an organization has no other owner", organization=membership.organization)
+        # Told first, while it is known where the user belongs: what is cut short is done by who repeats.
+        await self._store.announce_erasure(user, [membership.organization for membership in memberships])
+        await self._sign_ins.close_all(user_id)
         for membership in memberships:
             await self._organizations.remove(Member(membership.organization, user_id, user.email, membership.role))
-        await self._sign_ins.close_all(user_id)
         await self._store.erase(user)
 
     async def _known(self, user_id: str) -> User:

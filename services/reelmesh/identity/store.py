@@ -109,13 +109,17 @@ class CassandraUserStore:
         statement = Statement(f"DELETE FROM {_KS}.mail_tokens WHERE hash = ? IF EXISTS", (digest,))
         return await self._cassandra.apply(statement) is None
 
-    async def erase(self, user: User) -> None:
-        """Tell the other services, then remove the account and its address."""
-        event = IdentityEvent(id=derived_id(user.id, "deleted"), user=user.name, user_deleted=UserDeleted())
+    async def announce_erasure(self, user: User, organizations: Sequence[str]) -> None:
+        """Tell the other services that an account goes, and which organizations it belongs to."""
+        deleted = UserDeleted(organizations=[f"organizations/{name}" for name in organizations])
+        event = IdentityEvent(id=derived_id(user.id, "deleted"), user=user.name, user_deleted=deleted)
         event.time.FromDatetime(self._clock.now())
         record = Record(IDENTITY_EVENTS, event.user, event.SerializeToString())
         await self._cassandra.batch([self._outbox.add(event.id, record)])
         self._outbox.wake()
+
+    async def erase(self, user: User) -> None:
+        """Remove an account and its address."""
         await self._cassandra.apply(
             Statement(f"DELETE FROM {_KS}.users_by_email WHERE email = ? IF user = ?", (user.email, user.id))
         )

@@ -58,6 +58,9 @@ class ProgressStore(Protocol):
     async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
         """Return all that is noted of a viewer, one for each video, in no order. Videos that are gone are left out."""
 
+    async def remove_viewer(self, organization: str, viewer: str) -> None:
+        """Take away all that is noted of a viewer."""
+
     async def bury(self, video: VideoName) -> None:
         """Remember that a video is gone, for as long as progress in it may be remembered."""
 
@@ -91,6 +94,10 @@ class Watching:
     async def forget(self, video: VideoName) -> None:
         """Take a deleted video out of every list, also where a session that is still open goes on noting it."""
         await self._store.bury(video)
+
+    async def forget_viewer(self, organization: str, viewer: str) -> None:
+        """Forget all that a viewer watched."""
+        await self._store.remove_viewer(organization, viewer)
 
     async def unfinished(self, organization: str, viewer: str, size: int, after: str) -> tuple[Sequence[Progress], str]:
         """Return up to `size` videos that a viewer began and did not finish, latest first, and what asks for more.

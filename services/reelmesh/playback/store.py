@@ -119,6 +119,12 @@ class CassandraProgressStore:
         missing = {row.video for row in gone}
         return [_progress(row) for row in rows if row.video not in missing]
 
+    async def remove_viewer(self, organization: str, viewer: str) -> None:
+        """Take away all that is noted of a viewer."""
+        await self._cassandra.execute(
+            f"DELETE FROM {_KS}.progress WHERE organization = ? AND viewer = ?", organization, viewer
+        )
+
     async def bury(self, video: VideoName) -> None:
         """Remember that a video is gone, for as long as progress in it may be remembered."""
         await self._cassandra.execute(

@@ -10,6 +10,7 @@ from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.server import Service, Target
 from reelmesh.playback.cdn import CloudFront, GatewayTokens, MediaSigner
 from reelmesh.playback.deletions import Deletions
+from reelmesh.playback.erasures import Erasures
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.peers import CatalogVideos, TranscodeIndex
@@ -21,7 +22,7 @@ from reelmesh.playback.tokens import Tokens
 from reelmesh.playback.v1.manifest_service_pb2_grpc import add_ManifestServiceServicer_to_server
 from reelmesh.playback.v1.playback_service_pb2_grpc import add_PlaybackServiceServicer_to_server
 from reelmesh.stores.bundle import Stores
-from reelmesh.stores.events import MEDIA_EVENTS, Subscription, ensure_topics
+from reelmesh.stores.events import IDENTITY_EVENTS, MEDIA_EVENTS, Subscription, ensure_topics
 from reelmesh.stores.migrations import migrate
 
 
@@ -29,14 +30,14 @@ async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer."""
     cassandra = await stores.cassandra()
     await migrate(cassandra, "playback", config.cassandra.replication)
-    await ensure_topics(stores.kafka, {MEDIA_EVENTS: stores.kafka.partitions})
+    await ensure_topics(stores.kafka, dict.fromkeys([MEDIA_EVENTS, IDENTITY_EVENTS], stores.kafka.partitions))
     presentations = Presentations(TranscodeIndex(stores.channel("transcode")), time.monotonic)
     life = timedelta(minutes=config.playback.media_token_minutes)
     keys = KeyRing.load(config.playback.media_keys)
     tokens = Tokens(keys, _signer(config.playback, keys), stores.clock, life)
     manifests = Manifests(presentations, tokens, stores.clock, config.playback.media_url)
     watching = Watching(CassandraProgressStore(cassandra))
-    deletions = Deletions(watching, presentations)
+    deletions, erasures = Deletions(watching, presentations), Erasures(watching)
     sessions = Sessions(
         CassandraSessionStore(cassandra),
         watching,
@@ -61,7 +62,10 @@ async def build(config: Config, stores: Stores) -> Target:
                 lambda server: add_ManifestServiceServicer_to_server(ManifestService(manifests), server),
             ),
         ],
-        background=[Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "playback", deletions.handle)],
+        background=[
+            Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "playback", deletions.handle),
+            Subscription(stores.kafka, stores.publisher(), [IDENTITY_EVENTS], "playback-erasures", erasures.handle),
+        ],
         checks=[cassandra.ping],
     )
 

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
 
+from reelmesh.events.v1.identity_event_pb2 import IdentityEvent
 from reelmesh.events.v1.media_event_pb2 import MediaEvent
 from reelmesh.mesh.config import KafkaConfig
 from reelmesh.mesh.errors import Unavailable
@@ -77,6 +78,14 @@ def media_event(record: Record) -> MediaEvent:
         return MediaEvent.FromString(record.value)
     except DecodeError as error:
         raise PoisonRecord("EVENT_UNREADABLE", "not a MediaEvent") from error
+
+
+def identity_event(record: Record) -> IdentityEvent:
+    """Read the event in a record of IDENTITY_EVENTS. Raises PoisonRecord."""
+    try:
+        return IdentityEvent.FromString(record.value)
+    except DecodeError as error:
+        raise PoisonRecord("EVENT_UNREADABLE", "not an IdentityEvent") from error
 
 
 def dead_letters(topic: str) -> str:

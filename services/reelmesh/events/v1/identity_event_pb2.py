@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'reelmesh/events/v1/identity_event.proto\x12\x12reelmesh.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\rIdentityEvent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x12\n\x04user\x18\x03 \x01(\tR\x04user\x12\x44\n\x0cuser_deleted\x18\x04 \x01(\x0b\x32\x1f.reelmesh.events.v1.UserDeletedH\x00R\x0buserDeletedB\x07\n\x05\x65vent\"\r\n\x0bUserDeletedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'reelmesh/events/v1/identity_event.proto\x12\x12reelmesh.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\rIdentityEvent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x12\n\x04user\x18\x03 \x01(\tR\x04user\x12\x44\n\x0cuser_deleted\x18\x04 \x01(\x0b\x32\x1f.reelmesh.events.v1.UserDeletedH\x00R\x0buserDeletedB\x07\n\x05\x65vent\"3\n\x0bUserDeleted\x12$\n\rorganizations\x18\x01 \x03(\tR\rorganizationsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITYEVENT']._serialized_start=97
   _globals['_IDENTITYEVENT']._serialized_end=275
   _globals['_USERDELETED']._serialized_start=277
-  _globals['_USERDELETED']._serialized_end=290
+  _globals['_USERDELETED']._serialized_end=328
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/events/v1/identity_event.proto.
  */
 export const file_reelmesh_events_v1_identity_event: GenFile = /*@__PURE__*/
-  fileDesc("CidyZWVsbWVzaC9ldmVudHMvdjEvaWRlbnRpdHlfZXZlbnQucHJvdG8SEnJlZWxtZXNoLmV2ZW50cy52MSKVAQoNSWRlbnRpdHlFdmVudBIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgR1c2VyGAMgASgJEjcKDHVzZXJfZGVsZXRlZBgEIAEoCzIfLnJlZWxtZXNoLmV2ZW50cy52MS5Vc2VyRGVsZXRlZEgAQgcKBWV2ZW50Ig0KC1VzZXJEZWxldGVkYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CidyZWVsbWVzaC9ldmVudHMvdjEvaWRlbnRpdHlfZXZlbnQucHJvdG8SEnJlZWxtZXNoLmV2ZW50cy52MSKVAQoNSWRlbnRpdHlFdmVudBIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgR1c2VyGAMgASgJEjcKDHVzZXJfZGVsZXRlZBgEIAEoCzIfLnJlZWxtZXNoLmV2ZW50cy52MS5Vc2VyRGVsZXRlZEgAQgcKBWV2ZW50IiQKC1VzZXJEZWxldGVkEhUKDW9yZ2FuaXphdGlvbnMYASADKAliBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * One fact about a user, on topic reelmesh.identity.events, keyed by user. Delivered at least once.
@@ -72,6 +72,12 @@ export const IdentityEventSchema: GenMessage<IdentityEvent> = /*@__PURE__*/
  * @generated from message reelmesh.events.v1.UserDeleted
  */
 export type UserDeleted = Message<"reelmesh.events.v1.UserDeleted"> & {
+  /**
+   * Organizations that the user belonged to, "organizations/{organization}".
+   *
+   * @generated from field: repeated string organizations = 1;
+   */
+  organizations: string[];
 };
 
 /**
