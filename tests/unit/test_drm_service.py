@@ -19,12 +19,12 @@ from grpc_status import rpc_status
 from reelmesh.drm.clearkey import ClearKey
 from reelmesh.drm.decisions import Audit, Decision
 from reelmesh.drm.errors import AuditBehind
-from reelmesh.drm.grants import Grants
-from reelmesh.drm.keys import ContentKeys
+from reelmesh.drm.grants import Grant, Grants
+from reelmesh.drm.keys import ContentKeys, Keys
 from reelmesh.drm.licenses import Licenses
 from reelmesh.drm.model import Scheme
 from reelmesh.drm.service import KeyService, LicenseService
-from reelmesh.drm.systems import KeySystem, System
+from reelmesh.drm.systems import Challenge, KeySystem, License, System
 from reelmesh.drm.v1 import key_service_pb2 as key_pb
 from reelmesh.drm.v1 import license_service_pb2 as license_pb
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceStub, add_KeyServiceServicer_to_server
@@ -65,6 +65,7 @@ class World:
     keys: KeyServiceAsyncStub
     licenses: LicenseServiceAsyncStub
     notes: Notes
+    service: LicenseService
 
     async def create(self, scheme: Protection.Scheme.ValueType = Protection.SCHEME_CBCS) -> Any:
         request = key_pb.CreateContentKeysRequest(video=str(VIDEO), labels=LABELS, scheme=scheme)
@@ -90,11 +91,12 @@ async def world() -> AsyncIterator[World]:
     licenses = Licenses(Grants(RING, clock.monotonic), keys, systems, notes, clock, TimeOrderedIds(clock))
     server = grpc.aio.server(interceptors=[Errors(), Validation(b"key")])
     add_KeyServiceServicer_to_server(KeyService(keys), server)
-    add_LicenseServiceServicer_to_server(LicenseService(licenses), server)
+    service = LicenseService(licenses)
+    add_LicenseServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield World(clock, keys, systems, KeyServiceStub(channel), LicenseServiceStub(channel), notes)
+        yield World(clock, keys, systems, KeyServiceStub(channel), LicenseServiceStub(channel), notes, service)
     await server.stop(0)
 
 
@@ -252,3 +254,37 @@ async def test_no_license_goes_out_that_is_not_taken_down(world: World) -> None:
     (sound, *_) = await world.create()
     world.notes.full = True
     assert await refused(world.ask(token(), sound.key_id)) == (grpc.StatusCode.UNAVAILABLE, "AUDIT_BEHIND")
+
+
+async def test_every_key_system_is_asked(world: World) -> None:
+    class Answering:
+        """Answers with what it was asked."""
+
+        async def license(self, challenge: Challenge, grant: Grant, keys: Keys) -> License:
+            return License("text/plain", challenge.body + challenge.asset.encode(), ())
+
+    await world.create()
+    for system in (System.WIDEVINE, System.PLAYREADY, System.FAIRPLAY):
+        world.systems[system] = Answering()
+    body = HttpBody(data=b"challenge")
+    ask = world.licenses
+    widevine = await ask.GetWidevineLicense(license_pb.GetWidevineLicenseRequest(token=token(), body=body))
+    playready = await ask.GetPlayReadyLicense(license_pb.GetPlayReadyLicenseRequest(token=token(), body=body))
+    request = license_pb.GetFairPlayLicenseRequest(token=token(), body=body, asset="skd://1")
+    fairplay = await ask.GetFairPlayLicense(request)
+    assert [each.body.data for each in (widevine, playready, fairplay)] == [
+        b"challenge",
+        b"challenge",
+        b"challengeskd://1",
+    ]
+    assert [each.system for each in world.notes.noted] == [System.WIDEVINE, System.PLAYREADY, System.FAIRPLAY]
+
+
+async def test_the_certificate_of_fairplay(world: World) -> None:
+    asked = license_pb.GetFairPlayCertificateRequest()
+    disabled = (grpc.StatusCode.PERMISSION_DENIED, "KEY_SYSTEM_DISABLED")
+    assert await refused(world.licenses.GetFairPlayCertificate(asked)) == disabled
+    world.service.fairplay_certificate = b"DER"
+    call = world.licenses.GetFairPlayCertificate(asked)
+    assert (await call).body.data == b"DER"
+    assert ("cache-control", "public, max-age=86400") in tuple(await call.initial_metadata())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from reelmesh.mesh.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -70,6 +72,21 @@ class LicenseRequestMalformed(InvalidArgument):
     """The request is not what a CDM of this key system sends."""
 
     reason = "LICENSE_REQUEST_MALFORMED"
+
+
+class LicenseRefused(PermissionDenied):
+    """The license server of the key system refused."""
+
+    reason = "LICENSE_REFUSED"
+
+
+class LicenseServerUnavailable(Unavailable):
+    """The license server of the key system does not answer."""
+
+    reason = "LICENSE_SERVER_UNAVAILABLE"
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message, retry_after=timedelta(seconds=1), **metadata)
 
 
 class AuditBehind(Unavailable):

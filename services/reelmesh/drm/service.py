@@ -9,6 +9,7 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 
 from reelmesh.drm.decisions import Decisions
+from reelmesh.drm.errors import KeySystemDisabled
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.licenses import Licenses
 from reelmesh.drm.messages import decision_to_proto, key_to_proto, scheme_of
@@ -62,8 +63,10 @@ class KeyService(KeyServiceServicer):
 class LicenseService(LicenseServiceServicer):
     """See the contract for what each rpc does."""
 
-    def __init__(self, licenses: Licenses) -> None:
+    def __init__(self, licenses: Licenses, fairplay_certificate: bytes = b"") -> None:
         self._licenses = licenses
+        self.fairplay_certificate = fairplay_certificate
+        """In DER; empty where the installation has no FairPlay."""
 
     async def GetClearKeyLicense(
         self, request: license_pb.GetClearKeyLicenseRequest, context: Context
@@ -71,6 +74,37 @@ class LicenseService(LicenseServiceServicer):
         """Answer a CDM of Clear Key."""
         body = await self._issue(System.CLEAR_KEY, request.token, request.body, context)
         return license_pb.GetClearKeyLicenseResponse(body=body)
+
+    async def GetWidevineLicense(
+        self, request: license_pb.GetWidevineLicenseRequest, context: Context
+    ) -> license_pb.GetWidevineLicenseResponse:
+        """Answer a CDM of Widevine."""
+        body = await self._issue(System.WIDEVINE, request.token, request.body, context)
+        return license_pb.GetWidevineLicenseResponse(body=body)
+
+    async def GetPlayReadyLicense(
+        self, request: license_pb.GetPlayReadyLicenseRequest, context: Context
+    ) -> license_pb.GetPlayReadyLicenseResponse:
+        """Answer a client of PlayReady."""
+        body = await self._issue(System.PLAYREADY, request.token, request.body, context)
+        return license_pb.GetPlayReadyLicenseResponse(body=body)
+
+    async def GetFairPlayLicense(
+        self, request: license_pb.GetFairPlayLicenseRequest, context: Context
+    ) -> license_pb.GetFairPlayLicenseResponse:
+        """Answer a device of FairPlay."""
+        body = await self._issue(System.FAIRPLAY, request.token, request.body, context, request.asset)
+        return license_pb.GetFairPlayLicenseResponse(body=body)
+
+    async def GetFairPlayCertificate(
+        self, request: license_pb.GetFairPlayCertificateRequest, context: Context
+    ) -> license_pb.GetFairPlayCertificateResponse:
+        """Return the certificate that devices of FairPlay need first."""
+        if not self.fairplay_certificate:
+            raise KeySystemDisabled("this installation gives no licenses of fairplay")
+        await context.send_initial_metadata((("cache-control", "public, max-age=86400"),))
+        body = HttpBody(content_type="application/pkix-cert", data=self.fairplay_certificate)
+        return license_pb.GetFairPlayCertificateResponse(body=body)
 
     async def _issue(self, system: System, token: str, body: HttpBody, context: Context, asset: str = "") -> HttpBody:
         license_ = await self._licenses.issue(system, token, Challenge(body.data, asset, _client(context)))

@@ -131,6 +131,43 @@ class IdentityConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WidevineConfig:
+    """Licenses of Widevine, through a Widevine license service."""
+
+    url: str
+    """Where the service takes requests, such as "https://license.widevine.com/cenc/getlicense/PROVIDER"."""
+    provider: str
+    """Name of the provider that signs."""
+    signing_key: Path
+    """File with the provider's AES key and initialization vector, a line of hex each."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayReadyConfig:
+    """Licenses of PlayReady, through a PlayReady license server."""
+
+    url: str
+    """Where the server takes challenges."""
+    secrets: Path
+    """File with two secrets of 32 bytes, a line of hex each: what signs messages to the server, and what wraps the keys
+    in them."""
+    header: str = "x-reelmesh-entitlement"
+    """Header that carries the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class FairPlayConfig:
+    """Licenses of FairPlay Streaming, through a key security module."""
+
+    url: str
+    """Where the module takes SPCs."""
+    secret: Path
+    """File with the bearer token that the module knows us by."""
+    certificate: Path
+    """The FairPlay certificate, in DER."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrmConfig:
     """Content keys and licenses."""
 
@@ -145,6 +182,17 @@ class DrmConfig:
     clear_key: bool = False
     """Give licenses of Clear Key. They show the keys to the player: for tests, and where encryption is to be no more
     than a fence."""
+    widevine: WidevineConfig | None = None
+    """Licenses of Widevine; none without it."""
+    playready: PlayReadyConfig | None = None
+    """Licenses of PlayReady; none without it."""
+    fairplay: FairPlayConfig | None = None
+    """Licenses of FairPlay; none without it."""
+    hdcp: Mapping[str, str] = field(default_factory=lambda: {"HD": "HDCP_V1", "UHD": "HDCP_V2_2"})
+    """Least protection of a digital output by label of a key: HDCP_NONE, HDCP_V1, HDCP_V2, HDCP_V2_1, HDCP_V2_2 or
+    HDCP_V2_3. Labels that are left out need none."""
+    hardware: tuple[str, ...] = ("UHD",)
+    """Labels of keys that only go to devices which decrypt and decode in hardware."""
 
 
 @dataclass(frozen=True, slots=True)

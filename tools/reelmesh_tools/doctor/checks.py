@@ -92,6 +92,7 @@ def private_files(installation: Installation) -> Iterator[Finding]:
     private += [file for file in [installation.stack.layout.credentials_file] if file.exists()]
     if not config.drm.wrapping_keys_variable:
         private += config.drm.wrapping_keys.glob("*")
+    private += _license_secrets(config)
     for file in private:
         mode = file.stat().st_mode & 0o777
         if mode & 0o077:
@@ -236,6 +237,15 @@ CHECKS: dict[str, Check] = {
         room,
     )
 }
+
+
+def _license_secrets(config: Config) -> Iterator[Path]:
+    if config.drm.widevine:
+        yield config.drm.widevine.signing_key
+    if config.drm.playready:
+        yield config.drm.playready.secrets
+    if config.drm.fairplay:
+        yield config.drm.fairplay.secret
 
 
 def _is_loopback(host: str) -> bool:

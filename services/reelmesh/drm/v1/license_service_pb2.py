@@ -28,7 +28,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%reelmesh/drm/v1/license_service.proto\x12\x0freelmesh.drm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\"q\n\x19GetClearKeyLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12\x30\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyB\x06\xbaH\x03\xc8\x01\x01R\x04\x62ody\"F\n\x1aGetClearKeyLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xb1\x01\n\x0eLicenseService\x12\x9e\x01\n\x12GetClearKeyLicense\x12*.reelmesh.drm.v1.GetClearKeyLicenseRequest\x1a+.reelmesh.drm.v1.GetClearKeyLicenseResponse\"/\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\"\x15/v1/licenses/clearkey:\x04\x62odyb\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%reelmesh/drm/v1/license_service.proto\x12\x0freelmesh.drm.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\"q\n\x19GetClearKeyLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12\x30\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyB\x06\xbaH\x03\xc8\x01\x01R\x04\x62ody\"F\n\x1aGetClearKeyLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"q\n\x19GetWidevineLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12\x30\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyB\x06\xbaH\x03\xc8\x01\x01R\x04\x62ody\"F\n\x1aGetWidevineLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"r\n\x1aGetPlayReadyLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12\x30\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyB\x06\xbaH\x03\xc8\x01\x01R\x04\x62ody\"G\n\x1bGetPlayReadyLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"\x91\x01\n\x19GetFairPlayLicenseRequest\x12\"\n\x05token\x18\x01 \x01(\tB\x0c\xbaH\x05r\x03\x18\x80 \x88\xb5\x18\x02R\x05token\x12\x30\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBodyB\x06\xbaH\x03\xc8\x01\x01R\x04\x62ody\x12\x1e\n\x05\x61sset\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x05\x61sset\"F\n\x1aGetFairPlayLicenseResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"\x1f\n\x1dGetFairPlayCertificateRequest\"J\n\x1eGetFairPlayCertificateResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xce\x06\n\x0eLicenseService\x12\x9e\x01\n\x12GetClearKeyLicense\x12*.reelmesh.drm.v1.GetClearKeyLicenseRequest\x1a+.reelmesh.drm.v1.GetClearKeyLicenseResponse\"/\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\"\x15/v1/licenses/clearkey:\x04\x62odyb\x04\x62ody\x12\x9e\x01\n\x12GetWidevineLicense\x12*.reelmesh.drm.v1.GetWidevineLicenseRequest\x1a+.reelmesh.drm.v1.GetWidevineLicenseResponse\"/\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\"\x15/v1/licenses/widevine:\x04\x62odyb\x04\x62ody\x12\xa2\x01\n\x13GetPlayReadyLicense\x12+.reelmesh.drm.v1.GetPlayReadyLicenseRequest\x1a,.reelmesh.drm.v1.GetPlayReadyLicenseResponse\"0\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02$\"\x16/v1/licenses/playready:\x04\x62odyb\x04\x62ody\x12\x9e\x01\n\x12GetFairPlayLicense\x12*.reelmesh.drm.v1.GetFairPlayLicenseRequest\x1a+.reelmesh.drm.v1.GetFairPlayLicenseResponse\"/\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\"\x15/v1/licenses/fairplay:\x04\x62odyb\x04\x62ody\x12\xb3\x01\n\x16GetFairPlayCertificate\x12..reelmesh.drm.v1.GetFairPlayCertificateRequest\x1a/.reelmesh.drm.v1.GetFairPlayCertificateResponse\"8\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02)\x12!/v1/licenses/fairplay/certificateb\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +39,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200 \210\265\030\002'
   _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['body']._loaded_options = None
   _globals['_GETCLEARKEYLICENSEREQUEST'].fields_by_name['body']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETWIDEVINELICENSEREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_GETWIDEVINELICENSEREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200 \210\265\030\002'
+  _globals['_GETWIDEVINELICENSEREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_GETWIDEVINELICENSEREQUEST'].fields_by_name['body']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETPLAYREADYLICENSEREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_GETPLAYREADYLICENSEREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200 \210\265\030\002'
+  _globals['_GETPLAYREADYLICENSEREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_GETPLAYREADYLICENSEREQUEST'].fields_by_name['body']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETFAIRPLAYLICENSEREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_GETFAIRPLAYLICENSEREQUEST'].fields_by_name['token']._serialized_options = b'\272H\005r\003\030\200 \210\265\030\002'
+  _globals['_GETFAIRPLAYLICENSEREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_GETFAIRPLAYLICENSEREQUEST'].fields_by_name['body']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETFAIRPLAYLICENSEREQUEST'].fields_by_name['asset']._loaded_options = None
+  _globals['_GETFAIRPLAYLICENSEREQUEST'].fields_by_name['asset']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_LICENSESERVICE'].methods_by_name['GetClearKeyLicense']._loaded_options = None
   _globals['_LICENSESERVICE'].methods_by_name['GetClearKeyLicense']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\002#\"\025/v1/licenses/clearkey:\004bodyb\004body'
+  _globals['_LICENSESERVICE'].methods_by_name['GetWidevineLicense']._loaded_options = None
+  _globals['_LICENSESERVICE'].methods_by_name['GetWidevineLicense']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\002#\"\025/v1/licenses/widevine:\004bodyb\004body'
+  _globals['_LICENSESERVICE'].methods_by_name['GetPlayReadyLicense']._loaded_options = None
+  _globals['_LICENSESERVICE'].methods_by_name['GetPlayReadyLicense']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\002$\"\026/v1/licenses/playready:\004bodyb\004body'
+  _globals['_LICENSESERVICE'].methods_by_name['GetFairPlayLicense']._loaded_options = None
+  _globals['_LICENSESERVICE'].methods_by_name['GetFairPlayLicense']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\002#\"\025/v1/licenses/fairplay:\004bodyb\004body'
+  _globals['_LICENSESERVICE'].methods_by_name['GetFairPlayCertificate']._loaded_options = None
+  _globals['_LICENSESERVICE'].methods_by_name['GetFairPlayCertificate']._serialized_options = b'\220\002\001\212\265\030\002\020\001\202\323\344\223\002)\022!/v1/licenses/fairplay/certificateb\004body'
   _globals['_GETCLEARKEYLICENSEREQUEST']._serialized_start=187
   _globals['_GETCLEARKEYLICENSEREQUEST']._serialized_end=300
   _globals['_GETCLEARKEYLICENSERESPONSE']._serialized_start=302
   _globals['_GETCLEARKEYLICENSERESPONSE']._serialized_end=372
-  _globals['_LICENSESERVICE']._serialized_start=375
-  _globals['_LICENSESERVICE']._serialized_end=552
+  _globals['_GETWIDEVINELICENSEREQUEST']._serialized_start=374
+  _globals['_GETWIDEVINELICENSEREQUEST']._serialized_end=487
+  _globals['_GETWIDEVINELICENSERESPONSE']._serialized_start=489
+  _globals['_GETWIDEVINELICENSERESPONSE']._serialized_end=559
+  _globals['_GETPLAYREADYLICENSEREQUEST']._serialized_start=561
+  _globals['_GETPLAYREADYLICENSEREQUEST']._serialized_end=675
+  _globals['_GETPLAYREADYLICENSERESPONSE']._serialized_start=677
+  _globals['_GETPLAYREADYLICENSERESPONSE']._serialized_end=748
+  _globals['_GETFAIRPLAYLICENSEREQUEST']._serialized_start=751
+  _globals['_GETFAIRPLAYLICENSEREQUEST']._serialized_end=896
+  _globals['_GETFAIRPLAYLICENSERESPONSE']._serialized_start=898
+  _globals['_GETFAIRPLAYLICENSERESPONSE']._serialized_end=968
+  _globals['_GETFAIRPLAYCERTIFICATEREQUEST']._serialized_start=970
+  _globals['_GETFAIRPLAYCERTIFICATEREQUEST']._serialized_end=1001
+  _globals['_GETFAIRPLAYCERTIFICATERESPONSE']._serialized_start=1003
+  _globals['_GETFAIRPLAYCERTIFICATERESPONSE']._serialized_end=1077
+  _globals['_LICENSESERVICE']._serialized_start=1080
+  _globals['_LICENSESERVICE']._serialized_end=1926
 # @@protoc_insertion_point(module_scope)

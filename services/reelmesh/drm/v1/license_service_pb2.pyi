@@ -68,3 +68,204 @@ class GetClearKeyLicenseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetClearKeyLicenseResponse: _TypeAlias = GetClearKeyLicenseResponse  # noqa: Y015
+
+@_typing.final
+class GetWidevineLicenseRequest(_message.Message):
+    """Request of LicenseService.GetWidevineLicense."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Token of the session, as its license address carries it."""
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The challenge as the CDM made it, application/octet-stream."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWidevineLicenseRequest: _TypeAlias = GetWidevineLicenseRequest  # noqa: Y015
+
+@_typing.final
+class GetWidevineLicenseResponse(_message.Message):
+    """Response of LicenseService.GetWidevineLicense."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The license, application/octet-stream."""
+
+    def __init__(
+        self,
+        *,
+        body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWidevineLicenseResponse: _TypeAlias = GetWidevineLicenseResponse  # noqa: Y015
+
+@_typing.final
+class GetPlayReadyLicenseRequest(_message.Message):
+    """Request of LicenseService.GetPlayReadyLicense."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Token of the session, as its license address carries it."""
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The challenge as the client made it, text/xml."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlayReadyLicenseRequest: _TypeAlias = GetPlayReadyLicenseRequest  # noqa: Y015
+
+@_typing.final
+class GetPlayReadyLicenseResponse(_message.Message):
+    """Response of LicenseService.GetPlayReadyLicense."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The license server's answer, text/xml."""
+
+    def __init__(
+        self,
+        *,
+        body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlayReadyLicenseResponse: _TypeAlias = GetPlayReadyLicenseResponse  # noqa: Y015
+
+@_typing.final
+class GetFairPlayLicenseRequest(_message.Message):
+    """Request of LicenseService.GetFairPlayLicense."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Token of the session, as its license address carries it."""
+    asset: _builtins.str
+    """Key that the playlist names, "skd://{key id in hex}"."""
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The SPC as the device made it, application/octet-stream."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        body: _httpbody_pb2.HttpBody | None = ...,
+        asset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "body", b"body", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFairPlayLicenseRequest: _TypeAlias = GetFairPlayLicenseRequest  # noqa: Y015
+
+@_typing.final
+class GetFairPlayLicenseResponse(_message.Message):
+    """Response of LicenseService.GetFairPlayLicense."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The CKC, application/octet-stream."""
+
+    def __init__(
+        self,
+        *,
+        body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFairPlayLicenseResponse: _TypeAlias = GetFairPlayLicenseResponse  # noqa: Y015
+
+@_typing.final
+class GetFairPlayCertificateRequest(_message.Message):
+    """Request of LicenseService.GetFairPlayCertificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFairPlayCertificateRequest: _TypeAlias = GetFairPlayCertificateRequest  # noqa: Y015
+
+@_typing.final
+class GetFairPlayCertificateResponse(_message.Message):
+    """Response of LicenseService.GetFairPlayCertificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def body(self) -> _httpbody_pb2.HttpBody:
+        """The certificate in DER, application/pkix-cert."""
+
+    def __init__(
+        self,
+        *,
+        body: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFairPlayCertificateResponse: _TypeAlias = GetFairPlayCertificateResponse  # noqa: Y015

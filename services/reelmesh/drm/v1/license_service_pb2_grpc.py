@@ -50,6 +50,26 @@ class LicenseServiceStub:
                 request_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetClearKeyLicenseRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetClearKeyLicenseResponse.FromString,
                 _registered_method=True)
+        self.GetWidevineLicense = channel.unary_unary(
+                '/reelmesh.drm.v1.LicenseService/GetWidevineLicense',
+                request_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetWidevineLicenseRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetWidevineLicenseResponse.FromString,
+                _registered_method=True)
+        self.GetPlayReadyLicense = channel.unary_unary(
+                '/reelmesh.drm.v1.LicenseService/GetPlayReadyLicense',
+                request_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetPlayReadyLicenseRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetPlayReadyLicenseResponse.FromString,
+                _registered_method=True)
+        self.GetFairPlayLicense = channel.unary_unary(
+                '/reelmesh.drm.v1.LicenseService/GetFairPlayLicense',
+                request_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayLicenseRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayLicenseResponse.FromString,
+                _registered_method=True)
+        self.GetFairPlayCertificate = channel.unary_unary(
+                '/reelmesh.drm.v1.LicenseService/GetFairPlayCertificate',
+                request_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayCertificateRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class LicenseServiceServicer:
@@ -78,6 +98,51 @@ class LicenseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWidevineLicense(self, request, context):
+        """GetWidevineLicense answers a Widevine CDM, with the help of a Widevine license service: it wraps the challenge, the
+        keys and the policy into a request that the provider signs. A request for a service certificate is one too. Callers:
+        whoever has the token. Not idempotent: every license is another.
+
+        Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
+        KEY_SYSTEM_DISABLED, LICENSE_REFUSED (by the license service; metadata `status` says how); INVALID_ARGUMENT
+        INVALID_REQUEST (no body), LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also
+        LICENSE_SERVER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlayReadyLicense(self, request, context):
+        """GetPlayReadyLicense passes the SOAP challenge of a PlayReady client to a PlayReady license server, with a signed
+        message in a header that says which keys it may hand out and on which terms. Callers: whoever has the token. Not
+        idempotent.
+
+        Errors: as GetWidevineLicense.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFairPlayLicense(self, request, context):
+        """GetFairPlayLicense turns the server playback context (SPC) of an Apple device into a content key context (CKC), with
+        the help of a key security module. Callers: whoever has the token. Not idempotent.
+
+        Errors: as GetWidevineLicense; also INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED where `asset` names no key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFairPlayCertificate(self, request, context):
+        """GetFairPlayCertificate returns the certificate that an Apple device encrypts its SPC for. Callers: anyone.
+        Idempotent; may be cached for a day.
+
+        Errors: PERMISSION_DENIED KEY_SYSTEM_DISABLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LicenseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -85,6 +150,26 @@ def add_LicenseServiceServicer_to_server(servicer, server):
                     servicer.GetClearKeyLicense,
                     request_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetClearKeyLicenseRequest.FromString,
                     response_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetClearKeyLicenseResponse.SerializeToString,
+            ),
+            'GetWidevineLicense': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWidevineLicense,
+                    request_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetWidevineLicenseRequest.FromString,
+                    response_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetWidevineLicenseResponse.SerializeToString,
+            ),
+            'GetPlayReadyLicense': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlayReadyLicense,
+                    request_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetPlayReadyLicenseRequest.FromString,
+                    response_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetPlayReadyLicenseResponse.SerializeToString,
+            ),
+            'GetFairPlayLicense': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFairPlayLicense,
+                    request_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayLicenseRequest.FromString,
+                    response_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayLicenseResponse.SerializeToString,
+            ),
+            'GetFairPlayCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFairPlayCertificate,
+                    request_deserializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayCertificateRequest.FromString,
+                    response_serializer=reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -125,6 +210,114 @@ class LicenseService:
             '/reelmesh.drm.v1.LicenseService/GetClearKeyLicense',
             reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetClearKeyLicenseRequest.SerializeToString,
             reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetClearKeyLicenseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWidevineLicense(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.drm.v1.LicenseService/GetWidevineLicense',
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetWidevineLicenseRequest.SerializeToString,
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetWidevineLicenseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlayReadyLicense(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.drm.v1.LicenseService/GetPlayReadyLicense',
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetPlayReadyLicenseRequest.SerializeToString,
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetPlayReadyLicenseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFairPlayLicense(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.drm.v1.LicenseService/GetFairPlayLicense',
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayLicenseRequest.SerializeToString,
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayLicenseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFairPlayCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.drm.v1.LicenseService/GetFairPlayCertificate',
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayCertificateRequest.SerializeToString,
+            reelmesh_dot_drm_dot_v1_dot_license__service__pb2.GetFairPlayCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,35 @@ class LicenseServiceStub:
     PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
     LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
     """
+    GetWidevineLicense: _grpc.UnaryUnaryMultiCallable[_license_service_pb2.GetWidevineLicenseRequest, _license_service_pb2.GetWidevineLicenseResponse]
+    """GetWidevineLicense answers a Widevine CDM, with the help of a Widevine license service: it wraps the challenge, the
+    keys and the policy into a request that the provider signs. A request for a service certificate is one too. Callers:
+    whoever has the token. Not idempotent: every license is another.
+
+    Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
+    KEY_SYSTEM_DISABLED, LICENSE_REFUSED (by the license service; metadata `status` says how); INVALID_ARGUMENT
+    INVALID_REQUEST (no body), LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also
+    LICENSE_SERVER_UNAVAILABLE.
+    """
+    GetPlayReadyLicense: _grpc.UnaryUnaryMultiCallable[_license_service_pb2.GetPlayReadyLicenseRequest, _license_service_pb2.GetPlayReadyLicenseResponse]
+    """GetPlayReadyLicense passes the SOAP challenge of a PlayReady client to a PlayReady license server, with a signed
+    message in a header that says which keys it may hand out and on which terms. Callers: whoever has the token. Not
+    idempotent.
+
+    Errors: as GetWidevineLicense.
+    """
+    GetFairPlayLicense: _grpc.UnaryUnaryMultiCallable[_license_service_pb2.GetFairPlayLicenseRequest, _license_service_pb2.GetFairPlayLicenseResponse]
+    """GetFairPlayLicense turns the server playback context (SPC) of an Apple device into a content key context (CKC), with
+    the help of a key security module. Callers: whoever has the token. Not idempotent.
+
+    Errors: as GetWidevineLicense; also INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED where `asset` names no key.
+    """
+    GetFairPlayCertificate: _grpc.UnaryUnaryMultiCallable[_license_service_pb2.GetFairPlayCertificateRequest, _license_service_pb2.GetFairPlayCertificateResponse]
+    """GetFairPlayCertificate returns the certificate that an Apple device encrypts its SPC for. Callers: anyone.
+    Idempotent; may be cached for a day.
+
+    Errors: PERMISSION_DENIED KEY_SYSTEM_DISABLED.
+    """
 
 @_typing.type_check_only
 class LicenseServiceAsyncStub(LicenseServiceStub):
@@ -76,6 +105,35 @@ class LicenseServiceAsyncStub(LicenseServiceStub):
     Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
     PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
     LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+    """
+    GetWidevineLicense: _aio.UnaryUnaryMultiCallable[_license_service_pb2.GetWidevineLicenseRequest, _license_service_pb2.GetWidevineLicenseResponse]  # type: ignore[assignment]
+    """GetWidevineLicense answers a Widevine CDM, with the help of a Widevine license service: it wraps the challenge, the
+    keys and the policy into a request that the provider signs. A request for a service certificate is one too. Callers:
+    whoever has the token. Not idempotent: every license is another.
+
+    Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
+    KEY_SYSTEM_DISABLED, LICENSE_REFUSED (by the license service; metadata `status` says how); INVALID_ARGUMENT
+    INVALID_REQUEST (no body), LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also
+    LICENSE_SERVER_UNAVAILABLE.
+    """
+    GetPlayReadyLicense: _aio.UnaryUnaryMultiCallable[_license_service_pb2.GetPlayReadyLicenseRequest, _license_service_pb2.GetPlayReadyLicenseResponse]  # type: ignore[assignment]
+    """GetPlayReadyLicense passes the SOAP challenge of a PlayReady client to a PlayReady license server, with a signed
+    message in a header that says which keys it may hand out and on which terms. Callers: whoever has the token. Not
+    idempotent.
+
+    Errors: as GetWidevineLicense.
+    """
+    GetFairPlayLicense: _aio.UnaryUnaryMultiCallable[_license_service_pb2.GetFairPlayLicenseRequest, _license_service_pb2.GetFairPlayLicenseResponse]  # type: ignore[assignment]
+    """GetFairPlayLicense turns the server playback context (SPC) of an Apple device into a content key context (CKC), with
+    the help of a key security module. Callers: whoever has the token. Not idempotent.
+
+    Errors: as GetWidevineLicense; also INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED where `asset` names no key.
+    """
+    GetFairPlayCertificate: _aio.UnaryUnaryMultiCallable[_license_service_pb2.GetFairPlayCertificateRequest, _license_service_pb2.GetFairPlayCertificateResponse]  # type: ignore[assignment]
+    """GetFairPlayCertificate returns the certificate that an Apple device encrypts its SPC for. Callers: anyone.
+    Idempotent; may be cached for a day.
+
+    Errors: PERMISSION_DENIED KEY_SYSTEM_DISABLED.
     """
 
 class LicenseServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -104,6 +162,59 @@ class LicenseServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
         PERSISTENCE_NOT_GRANTED, KEY_SYSTEM_DISABLED; INVALID_ARGUMENT INVALID_REQUEST (no body),
         LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetWidevineLicense(
+        self,
+        request: _license_service_pb2.GetWidevineLicenseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_license_service_pb2.GetWidevineLicenseResponse, _abc.Awaitable[_license_service_pb2.GetWidevineLicenseResponse]]:
+        """GetWidevineLicense answers a Widevine CDM, with the help of a Widevine license service: it wraps the challenge, the
+        keys and the policy into a request that the provider signs. A request for a service certificate is one too. Callers:
+        whoever has the token. Not idempotent: every license is another.
+
+        Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
+        KEY_SYSTEM_DISABLED, LICENSE_REFUSED (by the license service; metadata `status` says how); INVALID_ARGUMENT
+        INVALID_REQUEST (no body), LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also
+        LICENSE_SERVER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPlayReadyLicense(
+        self,
+        request: _license_service_pb2.GetPlayReadyLicenseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_license_service_pb2.GetPlayReadyLicenseResponse, _abc.Awaitable[_license_service_pb2.GetPlayReadyLicenseResponse]]:
+        """GetPlayReadyLicense passes the SOAP challenge of a PlayReady client to a PlayReady license server, with a signed
+        message in a header that says which keys it may hand out and on which terms. Callers: whoever has the token. Not
+        idempotent.
+
+        Errors: as GetWidevineLicense.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFairPlayLicense(
+        self,
+        request: _license_service_pb2.GetFairPlayLicenseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_license_service_pb2.GetFairPlayLicenseResponse, _abc.Awaitable[_license_service_pb2.GetFairPlayLicenseResponse]]:
+        """GetFairPlayLicense turns the server playback context (SPC) of an Apple device into a content key context (CKC), with
+        the help of a key security module. Callers: whoever has the token. Not idempotent.
+
+        Errors: as GetWidevineLicense; also INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED where `asset` names no key.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFairPlayCertificate(
+        self,
+        request: _license_service_pb2.GetFairPlayCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_license_service_pb2.GetFairPlayCertificateResponse, _abc.Awaitable[_license_service_pb2.GetFairPlayCertificateResponse]]:
+        """GetFairPlayCertificate returns the certificate that an Apple device encrypts its SPC for. Callers: anyone.
+        Idempotent; may be cached for a day.
+
+        Errors: PERMISSION_DENIED KEY_SYSTEM_DISABLED.
         """
 
 def add_LicenseServiceServicer_to_server(servicer: LicenseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

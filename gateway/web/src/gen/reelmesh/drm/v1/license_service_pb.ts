@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/drm/v1/license_service.proto.
  */
 export const file_reelmesh_drm_v1_license_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVyZWVsbWVzaC9kcm0vdjEvbGljZW5zZV9zZXJ2aWNlLnByb3RvEg9yZWVsbWVzaC5kcm0udjEiZAoZR2V0Q2xlYXJLZXlMaWNlbnNlUmVxdWVzdBIbCgV0b2tlbhgBIAEoCUIMukgFcgMYgCCItRgCEioKBGJvZHkYAiABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5Qga6SAPIAQEiQAoaR2V0Q2xlYXJLZXlMaWNlbnNlUmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkysQEKDkxpY2Vuc2VTZXJ2aWNlEp4BChJHZXRDbGVhcktleUxpY2Vuc2USKi5yZWVsbWVzaC5kcm0udjEuR2V0Q2xlYXJLZXlMaWNlbnNlUmVxdWVzdBorLnJlZWxtZXNoLmRybS52MS5HZXRDbGVhcktleUxpY2Vuc2VSZXNwb25zZSIvirUYAhABgtPkkwIjOgRib2R5YgRib2R5IhUvdjEvbGljZW5zZXMvY2xlYXJrZXliBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_api_httpbody, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CiVyZWVsbWVzaC9kcm0vdjEvbGljZW5zZV9zZXJ2aWNlLnByb3RvEg9yZWVsbWVzaC5kcm0udjEiZAoZR2V0Q2xlYXJLZXlMaWNlbnNlUmVxdWVzdBIbCgV0b2tlbhgBIAEoCUIMukgFcgMYgCCItRgCEioKBGJvZHkYAiABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5Qga6SAPIAQEiQAoaR2V0Q2xlYXJLZXlMaWNlbnNlUmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkiZAoZR2V0V2lkZXZpbmVMaWNlbnNlUmVxdWVzdBIbCgV0b2tlbhgBIAEoCUIMukgFcgMYgCCItRgCEioKBGJvZHkYAiABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5Qga6SAPIAQEiQAoaR2V0V2lkZXZpbmVMaWNlbnNlUmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkiZQoaR2V0UGxheVJlYWR5TGljZW5zZVJlcXVlc3QSGwoFdG9rZW4YASABKAlCDLpIBXIDGIAgiLUYAhIqCgRib2R5GAIgASgLMhQuZ29vZ2xlLmFwaS5IdHRwQm9keUIGukgDyAEBIkEKG0dldFBsYXlSZWFkeUxpY2Vuc2VSZXNwb25zZRIiCgRib2R5GAEgASgLMhQuZ29vZ2xlLmFwaS5IdHRwQm9keSJ9ChlHZXRGYWlyUGxheUxpY2Vuc2VSZXF1ZXN0EhsKBXRva2VuGAEgASgJQgy6SAVyAxiAIIi1GAISKgoEYm9keRgCIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHlCBrpIA8gBARIXCgVhc3NldBgDIAEoCUIIukgFcgMYgAIiQAoaR2V0RmFpclBsYXlMaWNlbnNlUmVzcG9uc2USIgoEYm9keRgBIAEoCzIULmdvb2dsZS5hcGkuSHR0cEJvZHkiHwodR2V0RmFpclBsYXlDZXJ0aWZpY2F0ZVJlcXVlc3QiRAoeR2V0RmFpclBsYXlDZXJ0aWZpY2F0ZVJlc3BvbnNlEiIKBGJvZHkYASABKAsyFC5nb29nbGUuYXBpLkh0dHBCb2R5Ms4GCg5MaWNlbnNlU2VydmljZRKeAQoSR2V0Q2xlYXJLZXlMaWNlbnNlEioucmVlbG1lc2guZHJtLnYxLkdldENsZWFyS2V5TGljZW5zZVJlcXVlc3QaKy5yZWVsbWVzaC5kcm0udjEuR2V0Q2xlYXJLZXlMaWNlbnNlUmVzcG9uc2UiL4q1GAIQAYLT5JMCIzoEYm9keWIEYm9keSIVL3YxL2xpY2Vuc2VzL2NsZWFya2V5Ep4BChJHZXRXaWRldmluZUxpY2Vuc2USKi5yZWVsbWVzaC5kcm0udjEuR2V0V2lkZXZpbmVMaWNlbnNlUmVxdWVzdBorLnJlZWxtZXNoLmRybS52MS5HZXRXaWRldmluZUxpY2Vuc2VSZXNwb25zZSIvirUYAhABgtPkkwIjOgRib2R5YgRib2R5IhUvdjEvbGljZW5zZXMvd2lkZXZpbmUSogEKE0dldFBsYXlSZWFkeUxpY2Vuc2USKy5yZWVsbWVzaC5kcm0udjEuR2V0UGxheVJlYWR5TGljZW5zZVJlcXVlc3QaLC5yZWVsbWVzaC5kcm0udjEuR2V0UGxheVJlYWR5TGljZW5zZVJlc3BvbnNlIjCKtRgCEAGC0+STAiQ6BGJvZHliBGJvZHkiFi92MS9saWNlbnNlcy9wbGF5cmVhZHkSngEKEkdldEZhaXJQbGF5TGljZW5zZRIqLnJlZWxtZXNoLmRybS52MS5HZXRGYWlyUGxheUxpY2Vuc2VSZXF1ZXN0GisucmVlbG1lc2guZHJtLnYxLkdldEZhaXJQbGF5TGljZW5zZVJlc3BvbnNlIi+KtRgCEAGC0+STAiM6BGJvZHliBGJvZHkiFS92MS9saWNlbnNlcy9mYWlycGxheRKzAQoWR2V0RmFpclBsYXlDZXJ0aWZpY2F0ZRIuLnJlZWxtZXNoLmRybS52MS5HZXRGYWlyUGxheUNlcnRpZmljYXRlUmVxdWVzdBovLnJlZWxtZXNoLmRybS52MS5HZXRGYWlyUGxheUNlcnRpZmljYXRlUmVzcG9uc2UiOJACAYq1GAIQAYLT5JMCKWIEYm9keRIhL3YxL2xpY2Vuc2VzL2ZhaXJwbGF5L2NlcnRpZmljYXRlYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_api_httpbody, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * Request of LicenseService.GetClearKeyLicense.
@@ -69,6 +69,196 @@ export const GetClearKeyLicenseResponseSchema: GenMessage<GetClearKeyLicenseResp
   messageDesc(file_reelmesh_drm_v1_license_service, 1);
 
 /**
+ * Request of LicenseService.GetWidevineLicense.
+ *
+ * @generated from message reelmesh.drm.v1.GetWidevineLicenseRequest
+ */
+export type GetWidevineLicenseRequest = Message<"reelmesh.drm.v1.GetWidevineLicenseRequest"> & {
+  /**
+   * Token of the session, as its license address carries it.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * The challenge as the CDM made it, application/octet-stream.
+   *
+   * @generated from field: google.api.HttpBody body = 2;
+   */
+  body?: HttpBody | undefined;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetWidevineLicenseRequest.
+ * Use `create(GetWidevineLicenseRequestSchema)` to create a new message.
+ */
+export const GetWidevineLicenseRequestSchema: GenMessage<GetWidevineLicenseRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 2);
+
+/**
+ * Response of LicenseService.GetWidevineLicense.
+ *
+ * @generated from message reelmesh.drm.v1.GetWidevineLicenseResponse
+ */
+export type GetWidevineLicenseResponse = Message<"reelmesh.drm.v1.GetWidevineLicenseResponse"> & {
+  /**
+   * The license, application/octet-stream.
+   *
+   * @generated from field: google.api.HttpBody body = 1;
+   */
+  body?: HttpBody | undefined;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetWidevineLicenseResponse.
+ * Use `create(GetWidevineLicenseResponseSchema)` to create a new message.
+ */
+export const GetWidevineLicenseResponseSchema: GenMessage<GetWidevineLicenseResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 3);
+
+/**
+ * Request of LicenseService.GetPlayReadyLicense.
+ *
+ * @generated from message reelmesh.drm.v1.GetPlayReadyLicenseRequest
+ */
+export type GetPlayReadyLicenseRequest = Message<"reelmesh.drm.v1.GetPlayReadyLicenseRequest"> & {
+  /**
+   * Token of the session, as its license address carries it.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * The challenge as the client made it, text/xml.
+   *
+   * @generated from field: google.api.HttpBody body = 2;
+   */
+  body?: HttpBody | undefined;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetPlayReadyLicenseRequest.
+ * Use `create(GetPlayReadyLicenseRequestSchema)` to create a new message.
+ */
+export const GetPlayReadyLicenseRequestSchema: GenMessage<GetPlayReadyLicenseRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 4);
+
+/**
+ * Response of LicenseService.GetPlayReadyLicense.
+ *
+ * @generated from message reelmesh.drm.v1.GetPlayReadyLicenseResponse
+ */
+export type GetPlayReadyLicenseResponse = Message<"reelmesh.drm.v1.GetPlayReadyLicenseResponse"> & {
+  /**
+   * The license server's answer, text/xml.
+   *
+   * @generated from field: google.api.HttpBody body = 1;
+   */
+  body?: HttpBody | undefined;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetPlayReadyLicenseResponse.
+ * Use `create(GetPlayReadyLicenseResponseSchema)` to create a new message.
+ */
+export const GetPlayReadyLicenseResponseSchema: GenMessage<GetPlayReadyLicenseResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 5);
+
+/**
+ * Request of LicenseService.GetFairPlayLicense.
+ *
+ * @generated from message reelmesh.drm.v1.GetFairPlayLicenseRequest
+ */
+export type GetFairPlayLicenseRequest = Message<"reelmesh.drm.v1.GetFairPlayLicenseRequest"> & {
+  /**
+   * Token of the session, as its license address carries it.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * The SPC as the device made it, application/octet-stream.
+   *
+   * @generated from field: google.api.HttpBody body = 2;
+   */
+  body?: HttpBody | undefined;
+
+  /**
+   * Key that the playlist names, "skd://{key id in hex}".
+   *
+   * @generated from field: string asset = 3;
+   */
+  asset: string;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetFairPlayLicenseRequest.
+ * Use `create(GetFairPlayLicenseRequestSchema)` to create a new message.
+ */
+export const GetFairPlayLicenseRequestSchema: GenMessage<GetFairPlayLicenseRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 6);
+
+/**
+ * Response of LicenseService.GetFairPlayLicense.
+ *
+ * @generated from message reelmesh.drm.v1.GetFairPlayLicenseResponse
+ */
+export type GetFairPlayLicenseResponse = Message<"reelmesh.drm.v1.GetFairPlayLicenseResponse"> & {
+  /**
+   * The CKC, application/octet-stream.
+   *
+   * @generated from field: google.api.HttpBody body = 1;
+   */
+  body?: HttpBody | undefined;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetFairPlayLicenseResponse.
+ * Use `create(GetFairPlayLicenseResponseSchema)` to create a new message.
+ */
+export const GetFairPlayLicenseResponseSchema: GenMessage<GetFairPlayLicenseResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 7);
+
+/**
+ * Request of LicenseService.GetFairPlayCertificate.
+ *
+ * @generated from message reelmesh.drm.v1.GetFairPlayCertificateRequest
+ */
+export type GetFairPlayCertificateRequest = Message<"reelmesh.drm.v1.GetFairPlayCertificateRequest"> & {
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetFairPlayCertificateRequest.
+ * Use `create(GetFairPlayCertificateRequestSchema)` to create a new message.
+ */
+export const GetFairPlayCertificateRequestSchema: GenMessage<GetFairPlayCertificateRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 8);
+
+/**
+ * Response of LicenseService.GetFairPlayCertificate.
+ *
+ * @generated from message reelmesh.drm.v1.GetFairPlayCertificateResponse
+ */
+export type GetFairPlayCertificateResponse = Message<"reelmesh.drm.v1.GetFairPlayCertificateResponse"> & {
+  /**
+   * The certificate in DER, application/pkix-cert.
+   *
+   * @generated from field: google.api.HttpBody body = 1;
+   */
+  body?: HttpBody | undefined;
+};
+
+/**
+ * Describes the message reelmesh.drm.v1.GetFairPlayCertificateResponse.
+ * Use `create(GetFairPlayCertificateResponseSchema)` to create a new message.
+ */
+export const GetFairPlayCertificateResponseSchema: GenMessage<GetFairPlayCertificateResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_drm_v1_license_service, 9);
+
+/**
  * LicenseService answers the CDM of a player with the keys that its viewing is entitled to.
  *
  * The right to a license is the token of a playback session: playback has decided, signed what it decided, and keeps its
@@ -98,6 +288,63 @@ export const LicenseService: GenService<{
     methodKind: "unary";
     input: typeof GetClearKeyLicenseRequestSchema;
     output: typeof GetClearKeyLicenseResponseSchema;
+  },
+  /**
+   * GetWidevineLicense answers a Widevine CDM, with the help of a Widevine license service: it wraps the challenge, the
+   * keys and the policy into a request that the provider signs. A request for a service certificate is one too. Callers:
+   * whoever has the token. Not idempotent: every license is another.
+   *
+   * Errors: UNAUTHENTICATED TOKEN_REQUIRED, TOKEN_INVALID; PERMISSION_DENIED TOKEN_EXPIRED, KEY_NOT_GRANTED,
+   * KEY_SYSTEM_DISABLED, LICENSE_REFUSED (by the license service; metadata `status` says how); INVALID_ARGUMENT
+   * INVALID_REQUEST (no body), LICENSE_REQUEST_MALFORMED; NOT_FOUND KEYS_UNKNOWN. Retry on UNAVAILABLE, also
+   * LICENSE_SERVER_UNAVAILABLE.
+   *
+   * @generated from rpc reelmesh.drm.v1.LicenseService.GetWidevineLicense
+   */
+  getWidevineLicense: {
+    methodKind: "unary";
+    input: typeof GetWidevineLicenseRequestSchema;
+    output: typeof GetWidevineLicenseResponseSchema;
+  },
+  /**
+   * GetPlayReadyLicense passes the SOAP challenge of a PlayReady client to a PlayReady license server, with a signed
+   * message in a header that says which keys it may hand out and on which terms. Callers: whoever has the token. Not
+   * idempotent.
+   *
+   * Errors: as GetWidevineLicense.
+   *
+   * @generated from rpc reelmesh.drm.v1.LicenseService.GetPlayReadyLicense
+   */
+  getPlayReadyLicense: {
+    methodKind: "unary";
+    input: typeof GetPlayReadyLicenseRequestSchema;
+    output: typeof GetPlayReadyLicenseResponseSchema;
+  },
+  /**
+   * GetFairPlayLicense turns the server playback context (SPC) of an Apple device into a content key context (CKC), with
+   * the help of a key security module. Callers: whoever has the token. Not idempotent.
+   *
+   * Errors: as GetWidevineLicense; also INVALID_ARGUMENT LICENSE_REQUEST_MALFORMED where `asset` names no key.
+   *
+   * @generated from rpc reelmesh.drm.v1.LicenseService.GetFairPlayLicense
+   */
+  getFairPlayLicense: {
+    methodKind: "unary";
+    input: typeof GetFairPlayLicenseRequestSchema;
+    output: typeof GetFairPlayLicenseResponseSchema;
+  },
+  /**
+   * GetFairPlayCertificate returns the certificate that an Apple device encrypts its SPC for. Callers: anyone.
+   * Idempotent; may be cached for a day.
+   *
+   * Errors: PERMISSION_DENIED KEY_SYSTEM_DISABLED.
+   *
+   * @generated from rpc reelmesh.drm.v1.LicenseService.GetFairPlayCertificate
+   */
+  getFairPlayCertificate: {
+    methodKind: "unary";
+    input: typeof GetFairPlayCertificateRequestSchema;
+    output: typeof GetFairPlayCertificateResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_reelmesh_drm_v1_license_service, 0);
