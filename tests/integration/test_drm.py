@@ -312,3 +312,33 @@ def test_the_benchmark_gets_licenses(reelmesh: Callable[..., dict[str, Any]]) ->
     for tokens in ("fresh", "repeated"):
         assert result[tokens]["calls"] > 0
         assert result[tokens]["cpu_seconds"].keys() == {"control", "envoy", "cassandra", "kafka"}
+
+
+async def test_packagers_fetch_keys_over_http(
+    mesh: dict[str, KeyServiceAsyncStub], http: httpx.AsyncClient, video: VideoName
+) -> None:
+    kid = uuid.uuid4()
+    document = f"""<cpix:CPIX contentId="{video.id}" version="2.3" xmlns:cpix="urn:dashif:org:cpix">
+      <cpix:ContentKeyList><cpix:ContentKey kid="{kid}" commonEncryptionScheme="cbcs"/></cpix:ContentKeyList>
+      <cpix:DRMSystemList><cpix:DRMSystem kid="{kid}" systemId="edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"><cpix:PSSH/>
+      </cpix:DRMSystem></cpix:DRMSystemList>
+      <cpix:ContentKeyUsageRuleList><cpix:ContentKeyUsageRule kid="{kid}" intendedTrackType="SD"><cpix:VideoFilter/>
+      </cpix:ContentKeyUsageRule></cpix:ContentKeyUsageRuleList></cpix:CPIX>"""
+    headers = {"content-type": "application/xml", "x-speke-version": "2.0"}
+    filled = await http.post("/v1/organizations/default/speke:v2", content=document, headers=headers)
+    assert (filled.status_code, filled.headers["content-type"]) == (200, "application/xml"), filled.text
+    assert (filled.headers["x-speke-version"], filled.headers["cache-control"]) == ("2.0", "no-store")
+    (key,) = (await mesh["worker"].GetContentKeys(GetContentKeysRequest(video=str(video)))).keys
+    assert (key.key_id, key.label) == (kid.bytes, "SD")
+    assert base64.b64encode(key.value) in filled.content
+    exported = await http.post(f"/v1/{video}/cpix:export")
+    assert exported.status_code == 200, exported.text
+    assert base64.b64encode(key.value) in exported.content
+    other = VideoName("default", IDS.new())
+    imported = await http.post(f"/v1/{other}/cpix:import", content=exported.content, headers=headers)
+    assert imported.status_code == 200, imported.text
+    assert base64.b64decode(imported.json()["keys"][0]["keyId"]) == kid.bytes
+    (taken,) = (await mesh["worker"].GetContentKeys(GetContentKeysRequest(video=str(other)))).keys
+    assert (taken.value, taken.iv) == (key.value, key.iv)
+    refused = await http.post("/v1/organizations/default/speke:v2", content="<x/>", headers=headers)
+    assert refused.status_code == 400

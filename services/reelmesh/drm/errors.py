@@ -99,3 +99,21 @@ class IntervalTooLong(InvalidArgument):
     """A list is asked for over more days than one may cover."""
 
     reason = "INTERVAL_TOO_LONG"
+
+
+class CpixMalformed(InvalidArgument):
+    """The document is none, or lacks what it needs."""
+
+    reason = "CPIX_MALFORMED"
+
+
+class CpixUnsupported(InvalidArgument):
+    """The document asks for what is not done here."""
+
+    reason = "CPIX_UNSUPPORTED"
+
+
+class KeysDiffer(FailedPrecondition):
+    """The video has other keys than those that are brought."""
+
+    reason = "KEYS_DIFFER"

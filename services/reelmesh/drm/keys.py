@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from reelmesh.drm.errors import KeysUnknown, SchemeMismatch
@@ -23,6 +25,26 @@ REMEMBERED_SECONDS = 30.0
 
 Keys = Mapping[str, ContentKey]
 """The keys of a video by label."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Proposal:
+    """What a key is to be made of; whatever is empty is made here. It is shown, and so logged, without its value."""
+
+    key_id: bytes = b""
+    iv: bytes = b""
+    value: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Proposal({self.key_id.hex()})"
+
+    def without_value(self) -> Proposal:
+        """Return the same with a value to be made."""
+        return replace(self, value=b"")
+
+    def agrees(self, key: ContentKey) -> bool:
+        """Tell whether a key is what was proposed."""
+        return key.key_id == self.key_id and hmac.compare_digest(key.value, self.value)
 
 
 class KeyStore(Protocol):
@@ -75,14 +97,28 @@ class ContentKeys:
         self._random = random
         self._recent: Recent[VideoName, Keys] = Recent(REMEMBERED, REMEMBERED_SECONDS, monotonic)
 
-    async def create(self, video: VideoName, labels: Sequence[str], scheme: Scheme) -> Sequence[ContentKey]:
-        """Return the keys of `labels`, made where they are missing. Raises SchemeMismatch."""
+    async def create(
+        self,
+        video: VideoName,
+        labels: Sequence[str],
+        scheme: Scheme,
+        proposals: Mapping[str, Proposal] = MappingProxyType({}),
+    ) -> Sequence[ContentKey]:
+        """Return the keys of `labels`, made where they are missing, of what is proposed for them.
+
+        Raises SchemeMismatch.
+        """
         while True:
             known = await self._store.load(video)
             if any(row.scheme is not scheme for row in known):
                 raise SchemeMismatch(f"the video's keys are for {known[0].scheme.value}")
-            missing = set(labels) - {row.label for row in known}
-            new = [await self._make(video, label, scheme) for label in sorted(missing)]
+            taken = {row.key_id for row in known}
+            new = []
+            for label in sorted(set(labels) - {row.label for row in known}):
+                proposal = proposals.get(label, Proposal())
+                if proposal.key_id in taken:
+                    proposal = replace(proposal, key_id=b"")  # an id has one key
+                new.append(await self._make(video, label, scheme, proposal))
             if not new or await self._store.add(video, known, new):
                 break
             # Another caller added some meanwhile: theirs are the video's now.
@@ -117,17 +153,18 @@ class ContentKeys:
                 changed += await self._store.rewrap(row, await self._wrapper.wrap(value, row.context))
         return Rewrapped(version, len(rows), changed, further)
 
-    async def _make(self, video: VideoName, label: str, scheme: Scheme) -> KeyRow:
+    async def _make(self, video: VideoName, label: str, scheme: Scheme, proposal: Proposal) -> KeyRow:
         row = KeyRow(
             video=video,
             label=label,
             scheme=scheme,
-            key_id=self._random(SIZE),
-            iv=self._random(SIZE) if scheme is Scheme.CBCS else b"",
+            key_id=proposal.key_id or self._random(SIZE),
+            iv=(proposal.iv or self._random(SIZE)) if scheme is Scheme.CBCS else b"",
             wrapped=Wrapped("", b""),
             create_time=self._clock.now(),
         )
-        return replace(row, wrapped=await self._wrapper.wrap(self._random(SIZE), row.context))
+        value = proposal.value or self._random(SIZE)
+        return replace(row, wrapped=await self._wrapper.wrap(value, row.context))
 
     async def _open(self, row: KeyRow) -> ContentKey:
         value = await self._wrapper.unwrap(row.wrapped, row.context)

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import jwt
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
-from lxml import etree
 
+from reelmesh.drm import documents
 from reelmesh.drm.errors import KeyNotGranted, LicenseRequestMalformed
 from reelmesh.drm.grants import Grant
 from reelmesh.drm.keys import Keys
@@ -33,12 +33,11 @@ MESSAGE_LIFE = timedelta(minutes=1)
 SECURITY_LEVEL, HARDWARE_SECURITY_LEVEL = 2000, 3000
 """Least security level of a client: software that was hardened, or hardware."""
 OPEN_OUTPUT, PROTECTED_OUTPUT = 100, 300
-"""Output protection levels of uncompressed digital video: none, and HDCP (PlayReady Compliance Rules, 3.6.3)."""
+"""Output protection levels of uncompressed digital video: none, and HDCP (PlayReady Compliance Rules)."""
 SECRET_BYTES = 32
 
 _ENVELOPE = "{http://schemas.xmlsoap.org/soap/envelope/}Envelope"
 _KEY_ID = "{*}KID"
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +115,9 @@ class PlayReady:
 def _key_ids(body: bytes) -> set[str]:
     """Return the key ids in a challenge, as PlayReady writes them. Raises LicenseRequestMalformed."""
     try:
-        envelope = etree.fromstring(body, _PARSER)
-    except (ValueError, etree.XMLSyntaxError) as error:
-        raise LicenseRequestMalformed("the body is no XML") from error
+        envelope = documents.parse(body)
+    except ValueError as error:
+        raise LicenseRequestMalformed(f"the body is {error}") from error
     if envelope.tag != _ENVELOPE:
         raise LicenseRequestMalformed("the body is no challenge of PlayReady")
     # A header of version 4.0 has the id as text, later ones as an attribute.

@@ -1,4 +1,4 @@
-"""KeyService, LicenseService and LicenseDecisionService: proto in, one domain call, proto out."""
+"""KeyService, LicenseService, CpixService and LicenseDecisionService: proto in, one domain call, proto out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Any
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
+from reelmesh.drm.cpix import CONTENT_TYPE
 from reelmesh.drm.decisions import Decisions
 from reelmesh.drm.errors import KeySystemDisabled
+from reelmesh.drm.exchange import SPEKE_VERSION, Exchange
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.licenses import Licenses
 from reelmesh.drm.messages import decision_to_proto, key_to_proto, scheme_of
-from reelmesh.drm.systems import Challenge, License, System
+from reelmesh.drm.systems import Challenge, System
+from reelmesh.drm.v1 import cpix_service_pb2 as cpix_pb
 from reelmesh.drm.v1 import key_service_pb2 as key_pb
 from reelmesh.drm.v1 import license_decision_service_pb2 as decision_pb
 from reelmesh.drm.v1 import license_service_pb2 as license_pb
+from reelmesh.drm.v1.cpix_service_pb2_grpc import CpixServiceServicer
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceServicer
 from reelmesh.drm.v1.license_decision_service_pb2_grpc import LicenseDecisionServiceServicer
 from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceServicer
@@ -25,6 +29,8 @@ from reelmesh.mesh.names import VideoName, decode_page_token, encode_page_token,
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 100
+NOT_STORED = (("cache-control", "no-store"),)
+"""No cache may keep an answer with keys. Initial metadata become headers of HTTP."""
 
 
 class KeyService(KeyServiceServicer):
@@ -108,7 +114,39 @@ class LicenseService(LicenseServiceServicer):
 
     async def _issue(self, system: System, token: str, body: HttpBody, context: Context, asset: str = "") -> HttpBody:
         license_ = await self._licenses.issue(system, token, Challenge(body.data, asset, _client(context)))
-        return await _body(license_, context)
+        await context.send_initial_metadata(NOT_STORED)
+        return HttpBody(content_type=license_.content_type, data=license_.body)
+
+
+class CpixService(CpixServiceServicer):
+    """See the contract for what each rpc does."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def ExchangeSpekeKeys(
+        self, request: cpix_pb.ExchangeSpekeKeysRequest, context: Context
+    ) -> cpix_pb.ExchangeSpekeKeysResponse:
+        """Fill a packager's document."""
+        version = _metadata(context, "x-speke-version")
+        document = await self._exchange.fill(organization_of(request.parent), version, request.body.data)
+        await context.send_initial_metadata((*NOT_STORED, ("x-speke-version", SPEKE_VERSION)))
+        return cpix_pb.ExchangeSpekeKeysResponse(body=HttpBody(content_type=CONTENT_TYPE, data=document))
+
+    async def ExportContentKeys(
+        self, request: cpix_pb.ExportContentKeysRequest, context: Context
+    ) -> cpix_pb.ExportContentKeysResponse:
+        """Write all keys of a video into a document."""
+        document = await self._exchange.export(VideoName.parse(request.video), request.recipient.data)
+        await context.send_initial_metadata(NOT_STORED)
+        return cpix_pb.ExportContentKeysResponse(body=HttpBody(content_type=CONTENT_TYPE, data=document))
+
+    async def ImportContentKeys(
+        self, request: cpix_pb.ImportContentKeysRequest, context: Context
+    ) -> cpix_pb.ImportContentKeysResponse:
+        """Take the keys in a document as those of a video."""
+        keys = await self._exchange.take(VideoName.parse(request.video), request.body.data)
+        return cpix_pb.ImportContentKeysResponse(keys=map(key_to_proto, keys))
 
 
 class LicenseDecisionService(LicenseDecisionServiceServicer):
@@ -134,13 +172,12 @@ class LicenseDecisionService(LicenseDecisionServiceServicer):
         )
 
 
-async def _body(license_: License, context: Context) -> HttpBody:
-    """Forbid every cache to keep a license (initial metadata becomes HTTP headers), and return it."""
-    await context.send_initial_metadata((("cache-control", "no-store"),))
-    return HttpBody(content_type=license_.content_type, data=license_.body)
-
-
 def _client(context: Context) -> str:
     """Return the address that the gateway saw: the last one that it wrote; those before it are hearsay."""
+    return _metadata(context, "x-forwarded-for").rpartition(",")[2].strip()
+
+
+def _metadata(context: Context, name: str) -> str:
+    """Return what a request's header says; empty where it is not there."""
     metadata: Any = context.invocation_metadata() or ()
-    return next((value.rpartition(",")[2].strip() for key, value in metadata if key == "x-forwarded-for"), "")
+    return next((value for key, value in metadata if key == name), "")

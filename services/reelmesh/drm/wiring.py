@@ -12,16 +12,18 @@ from reelmesh.drm import wrapping
 from reelmesh.drm.announce import Announcements
 from reelmesh.drm.clearkey import ClearKey
 from reelmesh.drm.decisions import Audit, Decisions, Trail
+from reelmesh.drm.exchange import Exchange
 from reelmesh.drm.fairplay import FairPlay
 from reelmesh.drm.grants import Grants
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.licenses import Licenses
 from reelmesh.drm.playready import PlayReady, Secrets
 from reelmesh.drm.policy import Hdcp, Policy
-from reelmesh.drm.service import KeyService, LicenseDecisionService, LicenseService
+from reelmesh.drm.service import CpixService, KeyService, LicenseDecisionService, LicenseService
 from reelmesh.drm.store import CassandraDecisionStore, CassandraKeyStore
 from reelmesh.drm.systems import KeySystem, System
 from reelmesh.drm.upstream import HttpLicenseServer
+from reelmesh.drm.v1.cpix_service_pb2_grpc import add_CpixServiceServicer_to_server
 from reelmesh.drm.v1.key_service_pb2_grpc import add_KeyServiceServicer_to_server
 from reelmesh.drm.v1.license_decision_service_pb2_grpc import add_LicenseDecisionServiceServicer_to_server
 from reelmesh.drm.v1.license_service_pb2_grpc import add_LicenseServiceServicer_to_server
@@ -59,6 +61,10 @@ async def build(config: Config, stores: Stores) -> Target:
             Service(
                 "reelmesh.drm.v1.LicenseService",
                 lambda server: add_LicenseServiceServicer_to_server(LicenseService(licenses, certificate), server),
+            ),
+            Service(
+                "reelmesh.drm.v1.CpixService",
+                lambda server: add_CpixServiceServicer_to_server(CpixService(Exchange(keys)), server),
             ),
             Service(
                 "reelmesh.drm.v1.LicenseDecisionService",
