@@ -13,6 +13,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from reelmesh_tools.stack.client import Stack
 
+SWITCHED_OFF = "KEY_SYSTEM_DISABLED"
+"""Reason by which an rpc that asks nothing of its request says, to whoever is admitted, that it is not configured."""
+
 
 def channel(stack: Stack, service: str, folder: Path, identity: str) -> grpc.Channel:
     """Open a channel with a certificate of `folder`."""

@@ -61,6 +61,8 @@ class Method:
     """True where the contract says NO_SIDE_EFFECTS, so that calling again is safe."""
     people: bool
     """True where a person or an API key may call, so that the gateway has a route for it."""
+    anyone: bool
+    """True where nobody needs to sign in."""
     callers: frozenset[str]
     """Services of the mesh that may call."""
     http: tuple[HttpRule, ...]
@@ -150,6 +152,7 @@ def _method(service: str, method: MethodDescriptorProto) -> Method:
         server_streaming=method.server_streaming,
         no_side_effects=method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS,
         people=access.role != annotations_pb2.ROLE_UNSPECIFIED,
+        anyone=access.role == annotations_pb2.ROLE_ANONYMOUS,
         callers=frozenset(access.services),
         http=tuple(_http_rules(method.options)),
     )

@@ -88,7 +88,7 @@ def _before_transcoding(name: str, service: Service, method: Method, cors: Cors)
     if method.client_streaming:
         filters[BUFFER] = _OFF
     for rule in method.http:
-        if rule.response_body == _HTTP_BODY and method.no_side_effects:
+        if rule.response_body == _HTTP_BODY and method.anyone:  # manifests and licenses, which open by their own token
             filters[CORS] = _cors(cors, cors.media_origins)
         if filters:
             yield {

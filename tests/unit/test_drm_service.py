@@ -30,8 +30,9 @@ from reelmesh.drm.v1 import license_service_pb2 as license_pb
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceStub, add_KeyServiceServicer_to_server
 from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceStub, add_LicenseServiceServicer_to_server
 from reelmesh.media.v1.media_pb2 import Protection
+from reelmesh.mesh import person
 from reelmesh.mesh.clock import TimeOrderedIds
-from reelmesh.mesh.interceptors import Errors, Validation
+from reelmesh.mesh.interceptors import Errors, Layer, Validation
 from reelmesh.mesh.keys import KeyRing
 
 if TYPE_CHECKING:  # the generated stubs have the types, the generated code does not
@@ -53,6 +54,13 @@ class Notes(Audit):
         if self.full:
             raise AuditBehind("full")
         self.noted.append(decision)
+
+
+class FromOutside(Layer):
+    """Says where a call came from, as the layer before this one does in a server."""
+
+    def request(self, message: object) -> None:
+        person.begin(None, person.Client("192.0.2.7"))
 
 
 @dataclass
@@ -79,7 +87,7 @@ class World:
         request = license_pb.GetClearKeyLicenseRequest(
             token=token, body=HttpBody(content_type="application/json", data=body)
         )
-        return self.licenses.GetClearKeyLicense(request, metadata=(("x-forwarded-for", "10.0.0.1, 192.0.2.7"),))
+        return self.licenses.GetClearKeyLicense(request)
 
 
 @pytest.fixture
@@ -89,7 +97,7 @@ async def world() -> AsyncIterator[World]:
     systems: dict[System, KeySystem] = {System.CLEAR_KEY: ClearKey()}
     notes = Notes()
     licenses = Licenses(Grants(RING, clock.monotonic), keys, systems, notes, clock, TimeOrderedIds(clock))
-    server = grpc.aio.server(interceptors=[Errors(), Validation(b"key")])
+    server = grpc.aio.server(interceptors=[Errors(), FromOutside(), Validation(b"key")])
     add_KeyServiceServicer_to_server(KeyService(keys), server)
     service = LicenseService(licenses)
     add_LicenseServiceServicer_to_server(service, server)

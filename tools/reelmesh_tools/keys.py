@@ -11,8 +11,9 @@ import typer
 
 from reelmesh.drm.v1.key_service_pb2 import RewrapContentKeysRequest
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceStub
-from reelmesh_tools.client.platform import CALL_SECONDS, Platform, problem_of
+from reelmesh_tools.client.platform import CALL_SECONDS, problem_of
 from reelmesh_tools.stack.client import Stack, StackError
+from reelmesh_tools.stack.inside import channel_as
 from reelmesh_tools.stack.keys import add_wrapping
 from reelmesh_tools.stack.layout import Layout
 
@@ -38,8 +39,8 @@ def rotate(
         if not stack.is_running():
             _fail("STACK_NOT_RUNNING", f"no stack runs at {stack.layout.home}", as_json=as_json)
         version = add_wrapping(folder)
-        with Platform(stack.plan.gateway_url) as platform:
-            result = {"version": version, **rewrap(platform.channel)}
+        with channel_as("cli", stack.layout, stack.plan, "drm") as channel:
+            result = {"version": version, **rewrap(channel)}
     except StackError as error:
         _fail("STACK_NOT_RUNNING", str(error), as_json=as_json)
     except grpc.RpcError as error:

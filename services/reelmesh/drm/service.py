@@ -24,6 +24,7 @@ from reelmesh.drm.v1.cpix_service_pb2_grpc import CpixServiceServicer
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceServicer
 from reelmesh.drm.v1.license_decision_service_pb2_grpc import LicenseDecisionServiceServicer
 from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceServicer
+from reelmesh.mesh import person
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.names import VideoName, decode_page_token, encode_page_token, organization_of
 
@@ -113,7 +114,7 @@ class LicenseService(LicenseServiceServicer):
         return license_pb.GetFairPlayCertificateResponse(body=body)
 
     async def _issue(self, system: System, token: str, body: HttpBody, context: Context, asset: str = "") -> HttpBody:
-        license_ = await self._licenses.issue(system, token, Challenge(body.data, asset, _client(context)))
+        license_ = await self._licenses.issue(system, token, Challenge(body.data, asset, person.client().address))
         await context.send_initial_metadata(NOT_STORED)
         return HttpBody(content_type=license_.content_type, data=license_.body)
 
@@ -170,11 +171,6 @@ class LicenseDecisionService(LicenseDecisionServiceServicer):
         return decision_pb.ListLicenseDecisionsResponse(
             decisions=map(decision_to_proto, found), next_page_token=encode_page_token(further)
         )
-
-
-def _client(context: Context) -> str:
-    """Return the address that the gateway saw: the last one that it wrote; those before it are hearsay."""
-    return _metadata(context, "x-forwarded-for").rpartition(",")[2].strip()
 
 
 def _metadata(context: Context, name: str) -> str:

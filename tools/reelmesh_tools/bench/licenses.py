@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import grpc
-
 from reelmesh.drm.grants import AUDIENCE, ISSUER
 from reelmesh.drm.v1.key_service_pb2 import CreateContentKeysRequest
 from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceStub
@@ -25,6 +23,7 @@ from reelmesh_tools.bench.meter import Meter
 from reelmesh_tools.bench.playback import WARM_UP_SECONDS, percentile
 from reelmesh_tools.client.platform import CALL_SECONDS
 from reelmesh_tools.stack.client import Stack
+from reelmesh_tools.stack.inside import channel_as
 
 VIDEOS = 20
 """Videos whose keys are asked for, as by viewers of a few films."""
@@ -76,12 +75,8 @@ def measure(
 
 def _protected(stack: Stack) -> dict[str, list[bytes]]:
     """Make keys of videos that are nothing else, as transcode does; return the key ids of each."""
-    folder = stack.layout.certificates
-    files = ("ca.pem", "transcode.key", "transcode.pem")
-    credentials = grpc.ssl_channel_credentials(*((folder / name).read_bytes() for name in files))
-    options = [("grpc.ssl_target_name_override", "drm.mesh")]
     made = {}
-    with grpc.secure_channel(stack.plan.address("drm"), credentials, options=options) as channel:
+    with channel_as("transcode", stack.layout, stack.plan, "drm") as channel:
         stub = KeyServiceStub(channel)
         for _ in range(VIDEOS):
             video = f"organizations/bench/videos/{uuid.uuid4()}"

@@ -7,11 +7,10 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import grpc
-
 from reelmesh.identity.v1.bootstrap_service_pb2 import BootstrapRequest
 from reelmesh.identity.v1.bootstrap_service_pb2_grpc import BootstrapServiceStub
 from reelmesh_tools.stack.files import write_whole
+from reelmesh_tools.stack.inside import channel_as
 from reelmesh_tools.stack.layout import Layout
 from reelmesh_tools.stack.plan import Plan
 
@@ -46,19 +45,8 @@ def ensure(layout: Layout, plan: Plan) -> None:
         return
     password = secrets.token_urlsafe(12)
     request = BootstrapRequest(organization=ORGANIZATION, email=EMAIL, password=password)
-    with _channel(layout, plan) as channel:
+    # Past the gateway: before there is an account, only a certificate can say who we are.
+    with channel_as(_IDENTITY, layout, plan, "identity") as channel:
         answer = BootstrapServiceStub(channel).Bootstrap(request, timeout=_CALL_SECONDS)
     credentials = Credentials(EMAIL, password, answer.api_key)
     write_whole(layout.credentials_file, f"{json.dumps(asdict(credentials), indent=2)}\n", 0o600)
-
-
-def _channel(layout: Layout, plan: Plan) -> grpc.Channel:
-    """Open a channel past the gateway: before there is an account, only a certificate can say who we are."""
-    certificates = layout.certificates
-    credentials = grpc.ssl_channel_credentials(
-        (certificates / "ca.pem").read_bytes(),
-        (certificates / f"{_IDENTITY}.key").read_bytes(),
-        (certificates / f"{_IDENTITY}.pem").read_bytes(),
-    )
-    options = [("grpc.ssl_target_name_override", "identity.mesh")]
-    return grpc.secure_channel(plan.address("identity"), credentials, options=options)

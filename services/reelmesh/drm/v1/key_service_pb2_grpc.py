@@ -83,7 +83,7 @@ class KeyServiceServicer:
     def RewrapContentKeys(self, request, context):
         """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
         next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
-        Callers: operators. Idempotent; may be stopped and begun again at any page.
+        Callers: operators; cli, past the gateway. Idempotent; may be stopped and begun again at any page.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
         """

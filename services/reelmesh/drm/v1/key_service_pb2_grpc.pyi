@@ -51,7 +51,7 @@ class KeyServiceStub:
     RewrapContentKeys: _grpc.UnaryUnaryMultiCallable[_key_service_pb2.RewrapContentKeysRequest, _key_service_pb2.RewrapContentKeysResponse]
     """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
     next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
-    Callers: operators. Idempotent; may be stopped and begun again at any page.
+    Callers: operators; cli, past the gateway. Idempotent; may be stopped and begun again at any page.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
     """
@@ -79,7 +79,7 @@ class KeyServiceAsyncStub(KeyServiceStub):
     RewrapContentKeys: _aio.UnaryUnaryMultiCallable[_key_service_pb2.RewrapContentKeysRequest, _key_service_pb2.RewrapContentKeysResponse]  # type: ignore[assignment]
     """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
     next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
-    Callers: operators. Idempotent; may be stopped and begun again at any page.
+    Callers: operators; cli, past the gateway. Idempotent; may be stopped and begun again at any page.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
     """
@@ -122,7 +122,7 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_key_service_pb2.RewrapContentKeysResponse, _abc.Awaitable[_key_service_pb2.RewrapContentKeysResponse]]:
         """RewrapContentKeys wraps the keys of some videos under the newest wrapping key, where they are not yet; call it with
         next_page_token until that is empty, and the other wrapping keys may be removed. Media and players notice nothing.
-        Callers: operators. Idempotent; may be stopped and begun again at any page.
+        Callers: operators; cli, past the gateway. Idempotent; may be stopped and begun again at any page.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE, also WRAPPING_KEY_MISSING.
         """
