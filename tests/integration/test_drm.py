@@ -144,7 +144,14 @@ async def test_labels_are_added_and_schemes_kept(store: CassandraKeyStore, stack
     assert second[1] == first[0]
     assert [row.label for row in await store.load(video)] == ["SD", "UHD"]
     assert {row.iv for row in await store.load(video)} == {b""}
-    assert await store.add(video, [], await store.load(video)) is False
+    rows = await store.load(video)
+    assert await store.add(video, [], rows) is False
+    assert await store.remove(video, rows[:1]) is False
+    assert await store.remove(video, rows) is True
+    assert await store.load(video) == []
+    assert video not in (await store.videos("", 1000))[0]
+    (fresh,) = await keys.create(video, ["SD"], Scheme.CBCS)
+    assert fresh.key_id not in {row.key_id for row in rows}
 
 
 async def test_all_videos_are_walked(store: CassandraKeyStore, stack: Stack) -> None:

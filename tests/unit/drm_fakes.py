@@ -55,6 +55,12 @@ class MemoryKeyStore:
         self.rows[video] = [*known, *new]
         return True
 
+    async def remove(self, video: VideoName, known: Sequence[KeyRow]) -> bool:
+        if list(known) != self.rows.get(video, []):
+            return False
+        del self.rows[video]
+        return True
+
     async def rewrap(self, row: KeyRow, wrapped: Wrapped) -> bool:
         rows = self.rows[row.video]
         if row not in rows:

@@ -13,12 +13,15 @@ from cryptography.exceptions import InvalidTag
 from drm_fakes import OTHER, VIDEO, Clock, MemoryKeyStore, content_keys, wrapper
 
 from reelmesh.drm import wrapping
+from reelmesh.drm.deletions import Deletions
 from reelmesh.drm.errors import KeysUnknown, SchemeMismatch, WrappingKeyMissing
 from reelmesh.drm.keys import REMEMBERED_SECONDS
 from reelmesh.drm.model import KeyRow, Scheme
 from reelmesh.drm.recent import Recent
 from reelmesh.drm.wrapping import LocalWrapper
+from reelmesh.events.v1.media_event_pb2 import JobFailed, MediaEvent, VideoDeleted
 from reelmesh.mesh.names import VideoName
+from reelmesh.stores.events import MEDIA_EVENTS, Record
 from reelmesh_tools.stack import keys as stack_keys
 
 LABELS = ["AUDIO", "SD", "HD"]
@@ -130,6 +133,24 @@ async def test_rewrapping_walks_all_videos_in_pages() -> None:
     fresh = content_keys(store, clock, LocalWrapper(lambda: versions))
     for video, before in made.items():
         assert [(await fresh.of(video))[label] for label in LABELS] == before
+
+
+async def test_keys_go_with_their_video() -> None:
+    store = MemoryKeyStore()
+    keys = content_keys(store, Clock())
+    for video in (VIDEO, OTHER):
+        await keys.create(video, LABELS, Scheme.CBCS)
+        await keys.of(video)
+    deletions = Deletions(keys)
+    for event in (
+        MediaEvent(id="1", video=str(OTHER), job_failed=JobFailed()),
+        MediaEvent(id="2", video=str(VIDEO), video_deleted=VideoDeleted()),
+        MediaEvent(id="2", video=str(VIDEO), video_deleted=VideoDeleted()),
+    ):
+        await deletions.handle(Record(MEDIA_EVENTS, event.video, event.SerializeToString()))
+    with pytest.raises(KeysUnknown):
+        await keys.of(VIDEO)
+    assert len(await keys.of(OTHER)) == 3
 
 
 async def test_wrapping_keys_of_a_folder(tmp_path: Path) -> None:

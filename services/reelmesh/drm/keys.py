@@ -56,6 +56,9 @@ class KeyStore(Protocol):
     async def add(self, video: VideoName, known: Sequence[KeyRow], new: Sequence[KeyRow]) -> bool:
         """Add `new`, all or nothing; False when the video's keys are no longer `known`."""
 
+    async def remove(self, video: VideoName, known: Sequence[KeyRow]) -> bool:
+        """Remove all keys of a video; False when they are no longer `known`."""
+
     async def rewrap(self, row: KeyRow, wrapped: Wrapped) -> bool:
         """Put another wrapping in place of the row's own; False when that is no longer there."""
 
@@ -136,6 +139,14 @@ class ContentKeys:
             keys = {row.label: await self._open(row) for row in rows}
             self._recent.put(video, keys)
         return keys
+
+    async def forget(self, video: VideoName) -> None:
+        """Remove the keys of a video, for good. One that has none is no error."""
+        while known := await self._store.load(video):
+            if await self._store.remove(video, known):
+                break
+            # Another key was added meanwhile: it goes too.
+        self._recent.drop(video)
 
     async def rewrap(self, after: str, size: int) -> Rewrapped:
         """Wrap the keys of up to `size` videos behind a position under the newest wrapping key, where they are not.

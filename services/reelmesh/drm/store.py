@@ -39,13 +39,27 @@ class CassandraKeyStore:
 
     async def add(self, video: VideoName, known: Sequence[KeyRow], new: Sequence[KeyRow]) -> bool:
         """Add `new`, all or nothing; False when the video's keys are no longer `known`."""
-        # Keys are never taken away, so their number says which they are.
+        changed = self._change(video, known, len(known) + len(new), new[0].scheme.value)
+        return await self._cassandra.apply(changed, *map(_insert, new)) is None
+
+    async def remove(self, video: VideoName, known: Sequence[KeyRow]) -> bool:
+        """Remove all keys of a video; False when they are no longer `known`."""
+        rows = [
+            Statement(
+                f"DELETE FROM {_KS}.content_keys {_THIS} AND label = ?", (video.organization, video.id, row.label)
+            )
+            for row in known
+        ]
+        return await self._cassandra.apply(self._change(video, known, None, None), *rows) is None
+
+    @staticmethod
+    def _change(video: VideoName, known: Sequence[KeyRow], revision: int | None, scheme: str | None) -> Statement:
+        """Return what heads a transaction. Keys are only taken away all at once: their number says which they are."""
         condition, expected = ("revision = ?", (len(known),)) if known else ("revision = null", ())
-        head = Statement(
+        return Statement(
             f"UPDATE {_KS}.content_keys SET revision = ?, scheme = ? {_THIS} IF {condition}",
-            (len(known) + len(new), new[0].scheme.value, video.organization, video.id, *expected),
+            (revision, scheme, video.organization, video.id, *expected),
         )
-        return await self._cassandra.apply(head, *map(_insert, new)) is None
 
     async def rewrap(self, row: KeyRow, wrapped: Wrapped) -> bool:
         """Put another wrapping in place of the row's own; False when that is no longer there."""

@@ -12,6 +12,7 @@ from reelmesh.drm import wrapping
 from reelmesh.drm.announce import Announcements
 from reelmesh.drm.clearkey import ClearKey
 from reelmesh.drm.decisions import Audit, Decisions, Trail
+from reelmesh.drm.deletions import Deletions
 from reelmesh.drm.exchange import Exchange
 from reelmesh.drm.fairplay import FairPlay
 from reelmesh.drm.grants import Grants
@@ -33,7 +34,7 @@ from reelmesh.mesh.config import Config, DrmConfig
 from reelmesh.mesh.keys import PublicKeys
 from reelmesh.mesh.server import Service, Target
 from reelmesh.stores.bundle import Stores
-from reelmesh.stores.events import DECISIONS, ensure_topics
+from reelmesh.stores.events import DECISIONS, MEDIA_EVENTS, Subscription, ensure_topics
 from reelmesh.stores.migrations import migrate
 
 
@@ -43,7 +44,7 @@ async def build(config: Config, stores: Stores) -> Target:
     await migrate(cassandra, "drm", config.cassandra.replication)
     keys = ContentKeys(CassandraKeyStore(cassandra), _wrapper(config.drm), stores.clock, time.monotonic)
     grants = Grants(PublicKeys(config.drm.license_jwks), time.monotonic)
-    await ensure_topics(stores.kafka, {DECISIONS: stores.kafka.partitions})
+    await ensure_topics(stores.kafka, dict.fromkeys((DECISIONS, MEDIA_EVENTS), stores.kafka.partitions))
     decisions = CassandraDecisionStore(cassandra, timedelta(days=config.drm.decisions_days))
     announcements = Announcements(stores.publisher())
     audit = Audit([Trail("Cassandra", decisions.add), Trail("Kafka", announcements.publish)])
@@ -73,7 +74,10 @@ async def build(config: Config, stores: Stores) -> Target:
                 ),
             ),
         ],
-        background=[audit],
+        background=[
+            audit,
+            Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "drm", Deletions(keys).handle),
+        ],
         checks=[cassandra.ping],
         finish=[audit.finish, client.aclose],
     )
