@@ -1,4 +1,4 @@
-"""Runs ffmpeg and ffprobe on files that strangers sent us.
+"""Runs ffmpeg and ffprobe on files that strangers sent us, and Shaka Packager on what they made of them.
 
 Three fences, each for what the others let through: options that forbid the demuxers to open anything but the file named
 (playlists and edit scripts read local files and addresses otherwise), limits on memory, time and output, and, where
@@ -63,10 +63,10 @@ class Limits:
 class Invocation:
     """One run of a program on one source."""
 
-    program: Literal["ffmpeg", "ffprobe"]
+    program: Literal["ffmpeg", "ffprobe", "packager"]
     """Which program."""
-    source: Path
-    """The untrusted file, under a name of ours."""
+    source: Path | None
+    """The untrusted file, under a name of ours; None for the packager, whose options name files in `scratch`."""
     scratch: Path
     """The only folder that the program may write to; also its working folder."""
     before: Sequence[str] = ()
@@ -75,6 +75,8 @@ class Invocation:
     """Everything behind the input."""
     limits: Limits = field(default_factory=Limits)
     """Bounds of this run."""
+    secret: str = ""
+    """What the program reads from its standard input: nobody sees it, as they would on a command line or a disk."""
 
 
 class Sandbox:
@@ -83,8 +85,8 @@ class Sandbox:
     `bubblewrap` is the name or path of bwrap; it is looked for, and tried, once, when the first program is started.
     """
 
-    def __init__(self, ffmpeg: Path, ffprobe: Path, *, bubblewrap: str | None = "bwrap") -> None:
-        self._programs = {"ffmpeg": ffmpeg.resolve(), "ffprobe": ffprobe.resolve()}
+    def __init__(self, ffmpeg: Path, ffprobe: Path, packager: Path, *, bubblewrap: str | None = "bwrap") -> None:
+        self._programs = {"ffmpeg": ffmpeg.resolve(), "ffprobe": ffprobe.resolve(), "packager": packager.resolve()}
         self._bubblewrap = bubblewrap
         self._lock = asyncio.Lock()
         self._fence: list[str] | None = None
@@ -111,7 +113,7 @@ class Sandbox:
         _LOG.info("run: %s", shlex.join(line))
         process = await asyncio.create_subprocess_exec(
             *line,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if invocation.secret else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=invocation.scratch,
@@ -122,6 +124,9 @@ class Sandbox:
         assert stdout is not None  # noqa: S101  # both are pipes, as asked above
         assert stderr is not None  # noqa: S101
         complaints = asyncio.create_task(_tail(stderr))
+        if process.stdin is not None:  # a few hundred bytes: the pipe takes them at once
+            process.stdin.write(invocation.secret.encode())
+            process.stdin.close()
         limit = asyncio.timeout(limits.wall_seconds)
         try:
             async with limit:
@@ -154,8 +159,13 @@ class Sandbox:
         program = str(self._programs[invocation.program])
         fence = await self._namespaces()
         if fence:
-            scratch, source = str(invocation.scratch), str(invocation.source)
-            fence = [*fence, "--bind", scratch, scratch, "--ro-bind", source, source, "--chdir", scratch, "--"]
+            scratch = str(invocation.scratch)
+            fence = [*fence, "--bind", scratch, scratch]
+            if invocation.source is not None:
+                fence += ["--ro-bind", str(invocation.source), str(invocation.source)]
+            fence += ["--chdir", scratch, "--"]
+        if invocation.program == "packager":
+            return [*self._launcher(limits), *fence, program, *invocation.after]
         guard = [
             "-hide_banner",
             "-loglevel", "error",
