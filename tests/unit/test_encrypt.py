@@ -43,7 +43,9 @@ def test_cbcs_of_sound_is_cbc_of_whole_blocks() -> None:
     assert fragment.data[:32].hex() == "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2"
     assert fragment.data[32:] == b"endshort"
     assert (fragment.start, len(fragment.samples)) == (4096, 2)
-    assert b"senc" not in moof, "the init segment says all"
+    assert boxes.find(boxes.payload(moof), b"traf", b"senc") == struct.pack(">2I", 0, 2), "the init segment says all"
+    assert b"saiz" not in moof
+    assert cenc.states(moof, 0, [35, 5])
     assert made.segment.size == len(made.data)
     assert boxes.find(boxes.payload(moof), b"mfhd")[4:] == struct.pack(">I", 8)
 
@@ -80,6 +82,19 @@ def test_what_is_written_of_samples_is_read(how: list[Encryption]) -> None:
     assert moof[place:] == b"".join(each.to_bytes() for each in how)
 
 
+def test_a_segment_states_how_every_byte_is_encrypted() -> None:
+    how = [Encryption(subsamples=((5, 11),)), Encryption(subsamples=((5, 4),))]
+    data = boxes.write_segment(
+        1, 0, [Sample(1, 16, 0, 0), Sample(1, 9, 0, 0)], [bytes(16), bytes(9)], cenc.sample_boxes(how)
+    )
+    moof, _ = (box for _, box in boxes.BoxSplitter().feed(data))
+    assert cenc.states(moof, 0, [16, 9])
+    assert not cenc.states(moof, 0, [16, 10])
+    assert not cenc.states(moof, 0, [16])
+    bare, _ = (box for _, box in boxes.BoxSplitter().feed(boxes.write_segment(1, 0, [Sample(1, 1, 0, 0)], [b"a"])))
+    assert not cenc.states(bare, 0, [1])
+
+
 def test_a_sample_of_too_many_spans_is_refused() -> None:
     with pytest.raises(boxes.BoxError):
         cenc.sample_boxes([Encryption(subsamples=((1, 2),) * 43)])
@@ -88,7 +103,9 @@ def test_a_sample_of_too_many_spans_is_refused() -> None:
 def packager_file(path: Path, *samples: tuple[bytes, Encryption]) -> Path:
     """A file as Packager writes it, as far as it is read."""
     tenc = bytes([1, 0, 0, 0, 0, 0x19, 1, 0]) + digest("kid")
-    entry = box(b"encv", bytes(78) + box(b"sinf", box(b"schi", box(b"tenc", tenc))))
+    entry = box(
+        b"encv", bytes(78) + box(b"sinf", box(b"schm", b"\0\0\0\0cbcs\0\1\0\0") + box(b"schi", box(b"tenc", tenc)))
+    )
     inner = box(b"stsd", struct.pack(">2I", 0, 1) + entry)
     for name in (b"stbl", b"minf", b"mdia", b"trak", b"moov"):
         inner = box(name, inner)

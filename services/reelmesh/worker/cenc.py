@@ -14,6 +14,8 @@ IV_BYTES = 8
 _SUBSAMPLES = 0x02
 _SCHEMES = {Protection.SCHEME_CBCS: b"cbcs", Protection.SCHEME_CENC: b"cenc"}
 _ENTRIES = {b"avc1": b"encv", b"mp4a": b"enca"}
+_FIELDS = {b"encv": 78, b"enca": 28}
+"""Bytes of a sample entry's own fields, before the boxes in it."""
 _PICTURE_PATTERN = 0x19
 """Of ten blocks one is encrypted, and nine are not; of sound every whole block is (10.4.2)."""
 _SAMPLE_ENTRY = (b"trak", b"mdia", b"minf", b"stbl", b"stsd")
@@ -41,10 +43,25 @@ def encrypted_moov(moov: bytes, protection: Protection) -> bytes:
     return boxes.replaced(moov, _SAMPLE_ENTRY, lambda stsd: _encrypted_stsd(stsd, protection))
 
 
-def iv_size(moov: bytes) -> int:
-    """Return the size of a sample's initialization vector, 0 where it is constant; `moov` is a movie box's payload."""
-    _, entry = next(boxes.children(boxes.find(moov, *_SAMPLE_ENTRY), 8))
-    return boxes.find(entry[78:], b"sinf", b"schi", b"tenc")[7]
+@dataclass(frozen=True, slots=True)
+class TrackEncryption:
+    """How the samples of a track are encrypted."""
+
+    scheme: str
+    """"cbcs" or "cenc"."""
+    key_id: bytes
+    iv_bytes: int
+    """Size of a sample's initialization vector, 0 where it is constant."""
+
+
+def read_moov(moov: bytes) -> TrackEncryption | None:
+    """Read the payload of a movie box; None where its track is clear. Raises BoxError."""
+    kind, entry = next(boxes.children(boxes.find(moov, *_SAMPLE_ENTRY), 8))
+    if kind not in _FIELDS:
+        return None
+    sinf = boxes.find(entry[_FIELDS[kind] :], b"sinf")
+    tenc = boxes.find(sinf, b"schi", b"tenc")
+    return TrackEncryption(boxes.find(sinf, b"schm")[4:8].decode(), tenc[8:24], tenc[7])
 
 
 def read_samples(moof: bytes, iv_bytes: int) -> list[Encryption]:
@@ -64,27 +81,41 @@ def read_samples(moof: bytes, iv_bytes: int) -> list[Encryption]:
     return found
 
 
-def sample_boxes(samples: Sequence[Encryption]) -> Callable[[int], bytes]:
-    """Return what writes the saiz, saio and senc boxes of a track fragment, once told where in its moof they begin.
+def states(moof: bytes, iv_bytes: int, sizes: Sequence[int]) -> bool:
+    """Tell whether a whole moof box says for every sample, given their sizes, how all of its bytes are encrypted."""
+    try:
+        samples = read_samples(moof, iv_bytes)
+        written = b"".join(sample.to_bytes() for sample in samples)
+        place = int.from_bytes(boxes.find(boxes.payload(moof), b"traf", b"saio")[8:12]) if written else len(moof)
+    except boxes.BoxError:
+        return False
+    whole = [sum(map(sum, sample.subsamples)) in {0, size} for sample, size in zip(samples, sizes, strict=False)]
+    return len(samples) == len(sizes) and all(whole) and moof[place : place + len(written)] == written
 
-    Nothing is written where the track's own tenc box says all. Raises BoxError for a sample of too many spans.
+
+def sample_boxes(samples: Sequence[Encryption]) -> Callable[[int], bytes]:
+    """Return what writes the boxes that say how the samples of a fragment are encrypted, once told where they begin.
+
+    Where the track's own tenc box says all, an empty senc box is left: without one, Chromium takes the samples for
+    clear. Raises BoxError for a sample of too many spans.
     """
     entries = [sample.to_bytes() for sample in samples]
     sizes = [len(entry) for entry in entries]
     if max(sizes) > 0xFF:
         raise boxes.BoxError("a sample of too many spans")
-    uniform = len(set(sizes)) == 1
-    saiz = boxes.box(
-        b"saiz", struct.pack(">IBI", 0, sizes[0] if uniform else 0, len(sizes)) + bytes([] if uniform else sizes)
-    )
     flags = _SUBSAMPLES if any(sample.subsamples for sample in samples) else 0
     senc = boxes.box(b"senc", struct.pack(">2I", flags, len(entries)) + b"".join(entries))
+    if not any(sizes):
+        return lambda _: senc
+    alike = len(set(sizes)) == 1
+    head = struct.pack(">IBI", 0, sizes[0] if alike else 0, len(sizes))
+    saiz = boxes.box(b"saiz", head if alike else head + bytes(sizes))
 
     def write(start: int) -> bytes:
         saio = struct.pack(">3I", 0, 1, start + len(saiz) + 20 + 16)  # behind itself, and what senc begins with
         return saiz + boxes.box(b"saio", saio) + senc
 
-    return write if any(sizes) else lambda _: b""
+    return write
 
 
 def _encrypted_stsd(stsd: bytes, protection: Protection) -> bytes:

@@ -189,17 +189,17 @@ def _made(file: ClearFile) -> Path:
 
 
 def _encrypted_samples(path: Path) -> Iterator[Sealed]:
-    moof, iv_bytes = b"", 0
+    moof, track = b"", None
     for kind, box in boxes_of(path):
         try:
             if kind == b"moov":
-                iv_bytes = cenc.iv_size(boxes.payload(box))
+                track = cenc.read_moov(boxes.payload(box))
             elif kind == b"moof":
                 moof = box
-            elif kind == b"mdat":
+            elif kind == b"mdat" and track is not None:
                 fragment = boxes.read_fragment(moof, box, (0, 0, 0))
                 at = 0
-                for sample, how in zip(fragment.samples, cenc.read_samples(moof, iv_bytes), strict=True):
+                for sample, how in zip(fragment.samples, cenc.read_samples(moof, track.iv_bytes), strict=True):
                     yield fragment.data[at : at + sample.size], how
                     at += sample.size
         except (boxes.BoxError, ValueError) as error:

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -111,22 +111,20 @@ class Sandbox:
         line = await self._command(invocation)
         limits = invocation.limits
         _LOG.info("run: %s", shlex.join(line))
-        process = await asyncio.create_subprocess_exec(
-            *line,
-            stdin=asyncio.subprocess.PIPE if invocation.secret else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=invocation.scratch,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", launch.PARENT: str(os.getpid())},
-            start_new_session=True,  # one group to kill
-        )
+        with _pipe_of(invocation.secret) as stdin:
+            process = await asyncio.create_subprocess_exec(
+                *line,
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=invocation.scratch,
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", launch.PARENT: str(os.getpid())},
+                start_new_session=True,  # one group to kill
+            )
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101  # both are pipes, as asked above
         assert stderr is not None  # noqa: S101
         complaints = asyncio.create_task(_tail(stderr))
-        if process.stdin is not None:  # a few hundred bytes: the pipe takes them at once
-            process.stdin.write(invocation.secret.encode())
-            process.stdin.close()
         limit = asyncio.timeout(limits.wall_seconds)
         try:
             async with limit:
@@ -227,6 +225,23 @@ class Sandbox:
             _LOG.warning("bubblewrap does not work here: %s", complaint.decode(errors="replace").strip())
             return []
         return fence
+
+
+@contextlib.contextmanager
+def _pipe_of(secret: str) -> Iterator[int]:
+    """Yield the end of a pipe from which `secret`, and nothing more, can be read.
+
+    Not asyncio's own pipe: of some loops it is a socket, which a program cannot open by name.
+    """
+    reading, writing = os.pipe()
+    try:
+        try:
+            os.write(writing, secret.encode())  # far less than a pipe holds
+        finally:
+            os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
 
 
 async def _pieces(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
