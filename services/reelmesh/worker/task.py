@@ -162,17 +162,20 @@ class TaskRunner:
         """Encrypt the renditions of a chunk; all of them or none."""
         if not work.renditions[0].HasField("protection"):
             return [None] * len(files)
+        keys = await self._keys_of(task, [rendition.protection for rendition in work.renditions])
         clear = [
-            ClearFile(file, rendition.protection, await self._key(task, rendition.protection))
-            for rendition, file in zip(work.renditions, files, strict=True)
+            ClearFile(file, rendition.protection, key)
+            for rendition, file, key in zip(work.renditions, files, keys, strict=True)
         ]
         return await self._encrypter.pictures(clear, folder)
 
-    async def _key(self, task: Task, protection: Protection) -> bytes:
-        found = (await self._keys.values(task.video_name)).get(protection.key_id)
-        if found is None:
-            raise MediaError(Reason.KEYS_UNKNOWN, f"the video has no key for {protection.label}")
-        return found
+    async def _keys_of(self, task: Task, protections: Sequence[Protection]) -> list[bytes]:
+        """Return the values of keys: in memory, and no longer than the task needs them."""
+        values = await self._keys.values(task.video_name)
+        missing = {protection.label for protection in protections if protection.key_id not in values}
+        if missing:
+            raise MediaError(Reason.KEYS_UNKNOWN, f"the video has no key for {', '.join(sorted(missing))}")
+        return [values[protection.key_id] for protection in protections]
 
     async def _store(
         self, task: Task, work: VideoWork, rendition: VideoRendition, file: PictureFile, seal: Seal | None
@@ -211,7 +214,7 @@ class TaskRunner:
         told = self._clock.now()
         sound = self._encoder.sound(work, path, folder)
         if work.HasField("protection"):
-            key = await self._key(run.task, work.protection)
+            (key,) = await self._keys_of(run.task, [work.protection])
             sound = encrypt.encrypted_sound(sound, work.protection, key)
         async with contextlib.aclosing(sound) as segments:
             async for init, packaged in segments:
