@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import PATIENCE, WatchPage, gray, no_complaints
+from browser_pages import PATIENCE, UploadPage, Visitor, WatchPage, gray, no_complaints
+from e2e_world import job_named, video_named
 from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
 
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.playback.v1.playback_service_pb2 import CreatePlaybackSessionResponse, GetPlaybackSessionResponse
 from reelmesh.playback.v1.session_pb2 import LicenseServer
+from reelmesh_tools.client.platform import Platform
 from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
+from reelmesh_tools.stack.owner import Credentials
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
@@ -141,3 +144,18 @@ def test_who_is_not_granted_a_key_is_told(page: Page, stack: Stack, film: str, f
     watching = WatchPage.open(page, film, format_)
     expect(page.get_by_role("alert")).to_contain_text("KEY_NOT_GRANTED")
     assert watching.frames() == 0
+
+
+def test_the_studio_uploads_protected(
+    page: Page, owner: Credentials, platform: Platform, clip: Callable[..., Path]
+) -> None:
+    Visitor(page).sign_in(owner.email, owner.password)
+    uploading = UploadPage(page)
+    uploading.choose(clip(2, 320, 180, 25))
+    uploading.protect()
+    uploading.begin()
+    expect(uploading.watch).to_be_visible()
+    video = "organizations/default/videos/" + (uploading.watch.get_attribute("href") or "").rsplit("/", 1)[-1]
+    job = job_named(platform, video_named(platform, video).job)
+    assert job.protected
+    assert {track.protection.label for track in job.tracks} == {"AUDIO", "SD"}
