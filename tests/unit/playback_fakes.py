@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from media_fakes import PSSH, digest
+
+from reelmesh.media.v1.media_pb2 import Protection
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.errors import NothingToPlay, VideoUnknown
 from reelmesh.playback.presentation import Presentation, from_proto
 from reelmesh.playback.progress import Progress
 from reelmesh.playback.sessions import Session, Standing
+from reelmesh.transcode.protection import SCHEMES, label_of
 from reelmesh.transcode.v1.segment_index_pb2 import SegmentIndex
 
 VIDEO = VideoName("acme", "0198c0de-0000-7000-8000-000000000001")
@@ -24,10 +28,12 @@ def index(
     heights: Sequence[int] = (1080, 360),
     languages: Sequence[str] = ("und",),
     tail: bool = False,
+    scheme: str = "",
 ) -> SegmentIndex:
     """An index as transcode makes it: 24000/1001 frames a second, first a segment of 2 s, then of 4 s.
 
-    With `tail` the last picture segment has six frames and a key frame's weight.
+    With `tail` the last picture segment has six frames and a key frame's weight; with a `scheme` the tracks are
+    encrypted by it.
     """
     made = SegmentIndex(video=str(VIDEO), job=JOB, prefix=PREFIX, revision=segments, complete=complete)
     made.duration.FromTimedelta(timedelta(seconds=100))
@@ -59,6 +65,11 @@ def index(
             duration = 96256 if number == 0 else 192512 if number % 2 else 191488
             entry.segments.add(number=number, start=position, duration=duration, size=duration // 3)
             position += duration
+    for entry in made.tracks if scheme else ():
+        label = label_of(entry.track)
+        entry.track.protection.CopyFrom(
+            Protection(scheme=SCHEMES[scheme], key_id=digest(label), label=label, iv=digest("iv"), pssh=PSSH)
+        )
     return made
 
 

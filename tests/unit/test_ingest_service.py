@@ -175,3 +175,16 @@ async def test_a_client_that_vanishes_leaves_what_arrived(grpc_aio_stub: Stub, w
         size = (await stub.GetUpload(pb.GetUploadRequest(name=upload.name))).upload.persisted_size
         messages = [pb.WriteUploadRequest(name=upload.name, offset=size, data=b"abcdef"[size:], finish=True)]
         assert (await stub.WriteUpload(iter(messages))).upload.persisted_size == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (Upload.PROTECTION_UNSPECIFIED, Upload.PROTECTION_CLEAR),  # the default of this installation
+        (Upload.PROTECTION_CLEAR, Upload.PROTECTION_CLEAR),
+        (Upload.PROTECTION_DRM, Upload.PROTECTION_DRM),
+    ],
+)
+async def test_what_protection_was_chosen_is_told(grpc_aio_stub: Stub, asked: int, told: int) -> None:
+    async with grpc_aio_stub() as stub:
+        assert (await create(stub, protection=asked)).protection == told

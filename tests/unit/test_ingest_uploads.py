@@ -243,6 +243,23 @@ async def test_a_request_id_returns_the_first_upload() -> None:
     assert other.name != first.name
 
 
+@pytest.mark.parametrize(
+    ("default", "asked", "protected"),
+    [
+        (False, None, False),
+        (True, None, True),
+        (False, True, True),
+        (True, False, False),
+    ],
+)
+async def test_who_does_not_ask_gets_the_default_protection(
+    *, default: bool, asked: bool | None, protected: bool
+) -> None:
+    world = World(protected=default)
+    upload = await world.uploads.create("acme", NewUpload("a.mp4", "", None, None, None, asked), "")
+    assert (await world.uploads.get(upload.name)).protected is protected
+
+
 async def test_the_video_must_be_of_the_same_organization() -> None:
     world = World()
     video = VideoName("other", "01920000-0000-7000-8000-000000000000")

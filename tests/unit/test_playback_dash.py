@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from fractions import Fraction
+from uuid import UUID
 
 import pytest
 from lxml import etree
+from media_fakes import PSSH, digest
 from playback_fakes import PREFIX, index
 
 from reelmesh.playback import dash
@@ -117,3 +120,40 @@ def test_manifests_only_grow() -> None:
         for id_, segments in before.items():
             assert now[id_][: len(segments)] == segments
         before = now
+
+
+@pytest.mark.parametrize("scheme", ["cbcs", "cenc"])
+def test_a_protected_set_has_one_key(scheme: str) -> None:
+    root = mpd(index(3, heights=(1080, 720, 480, 360), scheme=scheme))
+    sets = find(root, "m:Period/m:AdaptationSet")
+    assert [[each.get("id") for each in find(one, "m:Representation")] for one in sets] == [
+        ["v1080", "v720"],
+        ["v480", "v360"],
+        ["a0"],
+    ]
+    for one, label in zip(sets, ("HD", "SD", "AUDIO"), strict=True):
+        first, *systems = find(one, "m:ContentProtection")
+        assert (first.get("schemeIdUri"), first.get("value")) == ("urn:mpeg:dash:mp4protection:2011", scheme)
+        assert first.get("{urn:mpeg:cenc:2013}default_KID") == str(UUID(bytes=digest(label)))
+        boxes = {each.get("schemeIdUri"): base64.b64decode(each[0].text or "") for each in systems}
+        assert boxes == {
+            "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e": PSSH[0],
+            "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed": PSSH[1],
+            "urn:uuid:9a04f079-9840-4286-ab92-e65be0885f95": PSSH[2],
+        }
+        assert all(each[0].tag == "{urn:mpeg:cenc:2013}pssh" for each in systems)
+
+
+def test_sets_of_one_picture_may_be_switched_between() -> None:
+    root = mpd(index(3, heights=(2160, 1080, 480), scheme="cbcs"))
+    sets = find(root, "m:Period/m:AdaptationSet")
+    switching = [[each.get("value") for each in find(one, "m:SupplementalProperty")] for one in sets]
+    assert switching == [["1,2"], ["0,2"], ["0,1"], []]
+    assert all(one[0].tag.endswith("}ContentProtection") for one in sets), "the schema's order"
+
+
+def test_a_clear_presentation_names_no_protection() -> None:
+    text = dash.mpd(from_proto(index(3)), "/media", "", NOW).decode()
+    assert "ContentProtection" not in text
+    assert "cenc" not in text
+    assert len(find(mpd(index(3)), "m:Period/m:AdaptationSet")) == 2

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import m3u8
 import pytest
+from media_fakes import PSSH, digest
 from playback_fakes import PREFIX, index
 
 from reelmesh.playback import hls
@@ -133,3 +135,35 @@ def test_segments_may_lie_elsewhere() -> None:
     text = media(index(1), media_url="https://cdn.example.com/m")
     assert f'#EXT-X-MAP:URI="https://cdn.example.com/m/{PREFIX}/v1080/init.mp4{QUERY}"' in text
     assert f"https://cdn.example.com/m/{PREFIX}/v1080/00000.m4s{QUERY}" in text
+
+
+@pytest.mark.parametrize(("scheme", "method"), [("cbcs", "SAMPLE-AES"), ("cenc", "SAMPLE-AES-CTR")])
+def test_a_protected_playlist_names_its_key_for_every_key_system(scheme: str, method: str) -> None:
+    presentation = from_proto(index(3, scheme=scheme))
+    text = hls.media(presentation, presentation.tracks[1], "/media", "")
+    found = [key for key in m3u8.loads(text).keys if key]
+    assert {key.method for key in found} == {method}
+    uris = {key.keyformat: key.uri for key in found}
+    fairplay = uris.pop("com.apple.streamingkeydelivery", None)
+    assert fairplay == (f"skd://{digest('SD').hex()}" if scheme == "cbcs" else None)
+    assert {name: base64.b64decode((uri or "").rpartition(",")[2]) for name, uri in uris.items()} == {
+        "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed": PSSH[1],
+        "com.microsoft.playready": b"playready",  # the object without its box
+        "identity": digest("SD"),
+    }
+    assert found[-1].keyformat == "identity", "what holds no key comes last"
+    assert text.index("#EXT-X-KEY") < text.index("#EXT-X-MAP") < text.index("#EXTINF")
+    assert text.count("#EXT-X-KEY") == len(found), "said once for all segments"
+
+
+def test_the_multivariant_playlist_names_every_key_that_has_licenses() -> None:
+    text = hls.multivariant(from_proto(index(3, scheme="cbcs")), "")
+    found = [key for key in m3u8.loads(text).session_keys if key]
+    assert "identity" not in {key.keyformat for key in found}
+    wanted = [f"skd://{digest(label).hex()}" for label in ("HD", "SD", "AUDIO")]
+    assert [key.uri for key in found if key.keyformat == "com.apple.streamingkeydelivery"] == wanted
+
+
+def test_a_clear_presentation_names_no_key() -> None:
+    presentation = from_proto(index(3))
+    assert "KEY" not in hls.multivariant(presentation, "") + hls.media(presentation, presentation.tracks[0], "/m", "")

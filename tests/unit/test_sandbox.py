@@ -33,7 +33,7 @@ def program(folder: Path, body: str) -> Path:
 
 def fake(tmp_path: Path, body: str, *, bubblewrap: str | None = None) -> Sandbox:
     path = program(tmp_path, body)
-    return Sandbox(path, path, bubblewrap=bubblewrap)
+    return Sandbox(path, path, path, bubblewrap=bubblewrap)
 
 
 def invocation(scratch: Path, limits: Limits = QUICK) -> Invocation:
@@ -144,7 +144,7 @@ async def test_a_killed_worker_leaves_no_encoder(tmp_path: Path, scratch: Path) 
         from pathlib import Path
         from reelmesh.worker.sandbox import Invocation, Sandbox
         scratch = Path({str(scratch)!r})
-        sandbox = Sandbox(Path({str(path)!r}), Path({str(path)!r}), bubblewrap=None)
+        sandbox = Sandbox(*[Path({str(path)!r})] * 3, bubblewrap=None)
         asyncio.run(sandbox.run(Invocation("ffmpeg", scratch / "source", scratch)))
     """
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", textwrap.dedent(code))
@@ -180,7 +180,7 @@ async def test_a_program_behind_the_fence_sees_its_file_and_its_folder_and_nothi
     )
     path.chmod(0o755)
     (scratch / "source").write_text("film\n")
-    sandbox = Sandbox(path, path)
+    sandbox = Sandbox(path, path, path)
     if not await sandbox.fenced():
         pytest.skip("no bubblewrap that works here, which nothing needs")
     seen = (await sandbox.run(invocation(scratch))).decode().splitlines()

@@ -16,7 +16,7 @@ from reelmesh.transcode import job as jobs
 from reelmesh.transcode.control import Control, Limits
 from reelmesh.transcode.errors import JobUnknown, SourceUnknown, TaskObsolete
 from reelmesh.transcode.index import from_the_start
-from reelmesh.transcode.job import Job, State
+from reelmesh.transcode.job import Job, Source, State
 from reelmesh.transcode.plan import Plan, PlanError, PlannedTask
 from reelmesh.transcode.watchers import Watchers
 from reelmesh.worker.v1 import task_pb2
@@ -38,14 +38,14 @@ class MemoryStore:
         self.jobs: dict[JobName, Job] = {}
         self.works: dict[tuple[JobName, str], bytes] = {}
         self.index: dict[JobName, dict[str, dict[int, Segment]]] = {}
-        self.sources: dict[UploadName, tuple[VideoName, str]] = {}
+        self.sources: dict[UploadName, Source] = {}
         self.playable_jobs: list[JobName] = []
         self.closed: list[JobName] = []
 
-    async def add_source(self, upload: UploadName, video: VideoName, source: str) -> None:
-        self.sources[upload] = video, source
+    async def add_source(self, source: Source) -> None:
+        self.sources[source.upload] = source
 
-    async def source(self, upload: UploadName) -> tuple[VideoName, str]:
+    async def source(self, upload: UploadName) -> Source:
         if upload not in self.sources:
             raise SourceUnknown("none")
         return self.sources[upload]
@@ -114,8 +114,15 @@ class Outlet:
 
 class Plans:
     refuse = False
+    away = False
 
-    async def make(self, inspection: Inspection) -> Plan:
+    def __init__(self) -> None:
+        self.protecting: list[VideoName | None] = []
+
+    async def make(self, inspection: Inspection, video: VideoName | None) -> Plan:
+        if self.away:
+            raise Unavailable("the drm service is away")
+        self.protecting.append(video)
         if self.refuse:
             raise PlanError("SOURCE_NO_VIDEO", "no picture")
         tracks = (Track(id="v720", timescale=100), Track(id="a0", timescale=100))
@@ -143,7 +150,7 @@ class World:
         self.control = Control(self.store, self.outlet, self.plans, self.clock, Watchers(), limits)
 
     async def begin(self) -> Job:
-        return await self.control.upload_completed(UPLOAD, VIDEO, "source")
+        return await self.control.upload_completed(Source(UPLOAD, VIDEO, "source"))
 
     async def planned(self) -> Job:
         job = await self.begin()
@@ -216,6 +223,36 @@ async def test_what_could_not_be_said_is_said_later() -> None:
     await world.control.look(job.name)
     assert world.outlet.announced == ["planned"]
     assert [task.id for task in world.outlet.queued] == ["inspect", "video-0", "audio-0", "video-1"]
+
+
+async def test_a_protected_source_stays_protected() -> None:
+    world = World()
+    job = await world.control.upload_completed(Source(UPLOAD, VIDEO, "source", protected=True))
+    again = await world.control.create("acme", UPLOAD, "again", ID)
+    for each in (job, again):
+        assert each.protected
+        await world.control.result(world.answer(each, "inspect", inspection=INSPECTION))
+    assert world.plans.protecting == [VIDEO, VIDEO]
+    assert {task.video_name for task in world.outlet.queued} == {str(VIDEO)}
+
+
+async def test_a_clear_source_asks_for_no_keys() -> None:
+    world = World()
+    await world.planned()
+    assert world.plans.protecting == [None]
+
+
+async def test_a_plan_waits_for_its_keys() -> None:
+    world = World()
+    job = await world.control.upload_completed(Source(UPLOAD, VIDEO, "source", protected=True))
+    inspected = world.answer(job, "inspect", inspection=INSPECTION)
+    world.plans.away = True
+    with pytest.raises(Unavailable):  # which gives the answer back to Kafka
+        await world.control.result(inspected)
+    assert (await world.control.get(job.name)).state is State.INSPECTING
+    world.plans.away = False
+    await world.control.result(inspected)
+    assert (await world.control.get(job.name)).state is State.ENCODING
 
 
 async def test_a_missing_frame_fails_the_job() -> None:

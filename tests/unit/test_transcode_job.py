@@ -11,7 +11,7 @@ from reelmesh.media.v1.media_pb2 import Segment, Track
 from reelmesh.mesh.names import JobName, UploadName, VideoName
 from reelmesh.transcode import job as jobs
 from reelmesh.transcode.errors import JobEnded, JobNotFailed, TaskObsolete
-from reelmesh.transcode.job import Job, State, Task, TaskState
+from reelmesh.transcode.job import Job, Source, State, Task, TaskState
 from reelmesh.transcode.plan import Plan
 from reelmesh.worker.v1.task_pb2 import Encoded, EncodedTrack, Failure
 
@@ -21,7 +21,7 @@ LIMIT = timedelta(minutes=5)
 
 
 def new_job() -> Job:
-    return jobs.new(JobName("acme", ID), VideoName("acme", ID), UploadName("acme", ID), "source", NOW, LIMIT)
+    return jobs.new(JobName("acme", ID), Source(UploadName("acme", ID), VideoName("acme", ID), "source"), NOW, LIMIT)
 
 
 def planned_job(chunks: int = 3) -> Job:

@@ -38,6 +38,8 @@ class NewUpload:
     """CRC-32C of the whole file; None when the client does not know."""
     video: VideoName | None
     """The video it becomes the source of; None makes one."""
+    protected: bool | None = None
+    """Whether its presentation is encrypted; None leaves that to the installation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Upload:
     writer: str = ""
     """Who may append."""
     failure_reason: str = ""
+    protected: bool = False
+    """Whether its presentation is encrypted."""
 
     @property
     def folder(self) -> str:

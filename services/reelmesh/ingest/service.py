@@ -20,6 +20,7 @@ from reelmesh.mesh.names import UploadName, VideoName, decode_page_token, encode
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 50
+_PROTECTED = {upload_pb2.Upload.PROTECTION_CLEAR: False, upload_pb2.Upload.PROTECTION_DRM: True}
 _DRAIN_BYTES = 64 * MIB
 
 
@@ -38,6 +39,7 @@ class UploadService(UploadServiceServicer):
             total_size=asked.total_size if asked.HasField("total_size") else None,
             crc32c=asked.crc32c if asked.HasField("crc32c") else None,
             video=VideoName.parse(asked.video) if asked.video else None,
+            protected=_PROTECTED.get(asked.protection),
         )
         upload = await self._uploads.create(organization_of(request.parent), new, request.request_id)
         return pb.CreateUploadResponse(upload=to_proto(upload))
@@ -155,6 +157,7 @@ def to_proto(upload: Upload) -> upload_pb2.Upload:
         state=upload_pb2.Upload.State.Value(f"STATE_{upload.state.value}"),
         video=str(upload.video),
         failure_reason=upload.failure_reason,
+        protection=upload_pb2.Upload.PROTECTION_DRM if upload.protected else upload_pb2.Upload.PROTECTION_CLEAR,
     )
     message.create_time.FromDatetime(upload.create_time)
     message.expire_time.FromDatetime(upload.expire_time)

@@ -27,7 +27,7 @@ _KS = keyspace_of("ingest")
 _THIS = "WHERE organization = ? AND upload = ?"
 _COLUMNS = (
     "display_name, title, total_size, declared_crc32c, video, create_time, expire_time, state, persisted_size, "
-    "persisted_crc32c, writer, failure_reason, finish_time"
+    "persisted_crc32c, writer, failure_reason, finish_time, protected"
 )
 
 
@@ -64,7 +64,7 @@ class CassandraUploadStore:
             Statement(
                 f"UPDATE {_KS}.uploads SET display_name = ?, title = ?, total_size = ?, declared_crc32c = ?, "
                 "video = ?, create_time = ?, expire_time = ?, state = ?, persisted_size = 0, persisted_crc32c = 0, "
-                f"writer = '', failure_reason = '' {_THIS} IF state = null",
+                f"writer = '', failure_reason = '', protected = ? {_THIS} IF state = null",
                 (
                     upload.display_name,
                     upload.title,
@@ -74,6 +74,7 @@ class CassandraUploadStore:
                     upload.create_time,
                     upload.expire_time,
                     upload.state.value,
+                    upload.protected,
                     name.organization,
                     name.id,
                 ),
@@ -209,6 +210,7 @@ class CassandraUploadStore:
                 total_size=upload.persisted_size,
                 display_name=upload.display_name,
                 title=upload.title,
+                protected=upload.protected,
             ),
         )
         event.time.FromDatetime(self._clock.now())
@@ -296,4 +298,5 @@ def _upload(name: UploadName, row: Row) -> Upload:
         persisted_crc32c=row.persisted_crc32c,
         writer=row.writer or "",
         failure_reason=row.failure_reason or "",
+        protected=bool(row.protected),
     )

@@ -69,7 +69,9 @@ class Uploads:
         *,
         max_bytes: int,
         idle: timedelta,
+        protected: bool = False,
     ) -> None:
+        """`protected` says whether a presentation is encrypted where nobody asks for one or the other."""
         self._store = store
         self._parts = parts
         self._sources = sources
@@ -77,6 +79,7 @@ class Uploads:
         self._ids = ids
         self._max_bytes = max_bytes
         self._idle = idle
+        self._protected = protected
 
     async def create(self, organization: str, new: NewUpload, request_id: str) -> Upload:
         """Start an upload; the same `request_id` returns the same one. Raises WrongOrganization, UploadTooLarge."""
@@ -98,6 +101,7 @@ class Uploads:
                 video=new.video or VideoName(organization, derived_id(upload_id, "video")),
                 create_time=now,
                 expire_time=now + self._idle,
+                protected=self._protected if new.protected is None else new.protected,
             )
         )
 

@@ -34,6 +34,7 @@ async def build(config: Config, stores: Stores) -> Target:
         stores.ids,
         max_bytes=config.ingest.max_bytes,
         idle=timedelta(days=config.ingest.idle_days),
+        protected=config.ingest.protected,
     )
     every = timedelta(seconds=config.ingest.sweep_seconds)
     removal = Removal(uploads, store)

@@ -72,6 +72,8 @@ class IngestConfig:
     """Days without a byte after which an upload is swept."""
     sweep_seconds: float = 60
     """Seconds between two sweeps."""
+    protected: bool = False
+    """Whether the presentation of an upload that asks for neither is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class TranscodeConfig:
     """Tasks of one job that may be queued or running at once, so that a long film does not hold up a short one."""
     overdue_seconds: float = 5
     """Seconds between two looks for tasks that nobody answered."""
+    protection_scheme: str = "cbcs"
+    """How protected videos are encrypted: "cbcs", which every key system plays, or "cenc", for older devices."""
 
 
 @dataclass(frozen=True, slots=True)

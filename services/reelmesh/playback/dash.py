@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -11,11 +12,18 @@ from urllib.parse import quote
 from lxml import etree
 
 from reelmesh.playback.presentation import Picture, Presentation, Segment, Sound, Track
+from reelmesh.playback.protection import COMMON, Protection
 
 CONTENT_TYPE = "application/dash+xml"
 NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
 PROFILES = "urn:mpeg:dash:profile:isoff-live:2011"
 CHANNELS = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011"
+CENC = "urn:mpeg:cenc:2013"
+MP4_PROTECTION = "urn:mpeg:dash:mp4protection:2011"
+CLEAR_KEY = "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e"
+"""DASH-IF's name of Clear Key; what it needs is W3C's common box."""
+SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
+"""Names the sets that a player may switch to without a seam: the same picture under other keys."""
 AVAILABLE_SINCE = "1970-01-01T00:00:00Z"
 """So long ago that every listed segment is available, whatever the player's clock says. It must never change."""
 
@@ -27,6 +35,8 @@ def mpd(presentation: Presentation, media_url: str, query: str, published: datet
     is when this state of a growing presentation was first seen.
     """
     namespaces: Any = {None: NAMESPACE}  # the stubs know no default namespace
+    if any(track.protection for track in presentation.tracks):
+        namespaces["cenc"] = CENC
     root = etree.Element("MPD", nsmap=namespaces, profiles=PROFILES, minBufferTime="PT4S")
     if presentation.complete:
         root.set("type", "static")
@@ -39,7 +49,8 @@ def mpd(presentation: Presentation, media_url: str, query: str, published: datet
     period = etree.SubElement(root, "Period", id="0", start="PT0S")
     folder = f"{media_url}/{quote(presentation.prefix)}"
     target = presentation.target_duration
-    sets = [("video", "", presentation.videos)] if presentation.videos else []
+    sets = [("video", "", tracks) for tracks in _by_key(presentation.videos)]
+    pictures = [str(place) for place in range(len(sets))]
     sets += [("audio", language, tracks) for language, tracks in _by_language(presentation.audios).items()]
     for place, (kind, language, tracks) in enumerate(sets):
         adaptation = etree.SubElement(
@@ -53,9 +64,36 @@ def mpd(presentation: Presentation, media_url: str, query: str, published: datet
         )
         if language:
             adaptation.set("lang", language)
+        for element in _protections(tracks[0].protection):
+            adaptation.append(element)
+        others = [id_ for id_ in pictures if id_ != str(place)]
+        if kind == "video" and others:
+            etree.SubElement(adaptation, "SupplementalProperty", schemeIdUri=SWITCHING, value=",".join(others))
         for track in tracks:
             adaptation.append(_representation(track, folder, query, target))
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+
+
+def _by_key(tracks: Sequence[Track]) -> list[list[Track]]:
+    """Return the tracks by their key: a set states one for all that is in it."""
+    found: dict[Protection | None, list[Track]] = {}
+    for track in tracks:
+        found.setdefault(track.protection, []).append(track)
+    return list(found.values())
+
+
+def _protections(protection: Protection | None) -> Iterator[etree._Element]:
+    """Say which key is needed, and give every key system its box."""
+    if protection is None:
+        return
+    common = etree.Element("ContentProtection", schemeIdUri=MP4_PROTECTION, value=protection.scheme)
+    common.set(f"{{{CENC}}}default_KID", str(protection.key_id))
+    yield common
+    for system, box in protection.boxes.items():
+        name = CLEAR_KEY if system == COMMON else f"urn:uuid:{system}"
+        element = etree.Element("ContentProtection", schemeIdUri=name)
+        etree.SubElement(element, f"{{{CENC}}}pssh").text = base64.b64encode(box).decode()
+        yield element
 
 
 def _by_language(tracks: Sequence[Track]) -> dict[str, list[Track]]:

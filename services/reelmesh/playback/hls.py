@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote
 
 import m3u8
-from m3u8.model import InitializationSection, Media, MediaList, Start
+from m3u8.model import InitializationSection, Key, Media, MediaList, SessionKey, Start
 from m3u8.model import Playlist as Variant
 from m3u8.model import Segment as ListedSegment
 
 from reelmesh.playback.presentation import Picture, Presentation, Sound, Track
+from reelmesh.playback.protection import PLAYREADY, WIDEVINE, Protection, data_of
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
+METHODS = {"cbcs": "SAMPLE-AES", "cenc": "SAMPLE-AES-CTR"}
 VERSION = "7"
 """Of the protocol: what EXT-X-MAP in a playlist of fragmented MP4 asks for."""
 
@@ -24,6 +27,9 @@ def multivariant(presentation: Presentation, query: str) -> str:
     playlist.version = VERSION
     playlist.is_independent_segments = True
     playlist.is_variant = True
+    for protection in dict.fromkeys(track.protection for track in presentation.tracks if track.protection):
+        for fields in _systems(protection):
+            playlist.session_keys.append(SessionKey(**fields))  # so that licenses are there before the segments
     groups = _audio_groups(presentation)
     target = presentation.target_duration
     for group, tracks in groups.items():
@@ -55,6 +61,7 @@ def media(presentation: Presentation, track: Track, media_url: str, query: str) 
         playlist.start = Start(0, "YES")
     folder = f"{media_url}/{quote(presentation.prefix)}/{track.id}"
     init = InitializationSection("", f"{folder}/init.mp4{query}")
+    keys = _Keys(track.protection) if track.protection else None
     for segment in track.segments:
         listed = ListedSegment(
             uri=f"{folder}/{segment.number:05d}.m4s{query}",
@@ -62,8 +69,56 @@ def media(presentation: Presentation, track: Track, media_url: str, query: str) 
             init_section=None,
         )
         listed.init_section = init
+        listed.key = keys
         playlist.segments.append(listed)
     return str(playlist.dumps(infspec="microseconds"))
+
+
+class _Keys(Key):
+    """The EXT-X-KEY lines of a track, one for each key system; the library knows one for each segment."""
+
+    def __init__(self, protection: Protection) -> None:
+        fields = [*_systems(protection), _identity(protection)]
+        super().__init__(**fields[0])
+        self._lines = [str(Key(**each)) for each in fields]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
+
+def _systems(protection: Protection) -> list[dict[str, str]]:
+    """Return the attributes of a key for each key system that has licenses."""
+    found = []
+    if box := protection.boxes.get(WIDEVINE):
+        found.append(_key(protection, f"urn:uuid:{WIDEVINE}", f"data:text/plain;base64,{_base64(box)}"))
+    if box := protection.boxes.get(PLAYREADY):
+        uri = f"data:text/plain;charset=UTF-16;base64,{_base64(data_of(box))}"
+        found.append(_key(protection, "com.microsoft.playready", uri))
+    if protection.scheme == "cbcs":  # the only one that FairPlay knows
+        found.append(_key(protection, "com.apple.streamingkeydelivery", f"skd://{protection.key_id.hex}"))
+    return found
+
+
+def _identity(protection: Protection) -> dict[str, str]:
+    """Return the attributes of a key for players that have Clear Key only.
+
+    No address gives the key itself: what stands there is its id, by which a player asks its license server.
+    """
+    return _key(protection, "identity", f"data:text/plain;base64,{_base64(protection.key_id.bytes)}")
+
+
+def _key(protection: Protection, keyformat: str, uri: str) -> dict[str, str]:
+    return {
+        "method": METHODS[protection.scheme],
+        "base_uri": "",
+        "uri": uri,
+        "keyformat": keyformat,
+        "keyformatversions": "1",
+    }
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _audio_groups(presentation: Presentation) -> dict[str, list[Track]]:

@@ -9,6 +9,8 @@ from fractions import Fraction
 
 from reelmesh.media.v1 import media_pb2
 from reelmesh.mesh.names import VideoName
+from reelmesh.playback import protection
+from reelmesh.playback.protection import Protection
 from reelmesh.transcode.v1.segment_index_pb2 import SegmentIndex, TrackSegments
 
 NOMINAL_SEGMENT_SECONDS = 4
@@ -66,6 +68,8 @@ class Track:
     format: Picture | Sound
     segments: tuple[Segment, ...]
     """From number 0 without a gap."""
+    protection: Protection | None = None
+    """How its samples are encrypted; None where they are clear."""
 
     @property
     def end(self) -> Fraction:
@@ -204,6 +208,7 @@ def _track(entry: TrackSegments) -> Track | None:
         language="" if track.language == "und" else track.language,
         format=_format(track),
         segments=segments,
+        protection=protection.from_proto(track.protection) if track.HasField("protection") else None,
     )
 
 

@@ -8,6 +8,7 @@ from reelmesh.mesh.names import UploadName, VideoName
 from reelmesh.stores.events import PoisonRecord, Record, media_event
 from reelmesh.transcode.cleanup import Cleanup
 from reelmesh.transcode.control import Control
+from reelmesh.transcode.job import Source
 from reelmesh.worker.v1.task_pb2 import TaskResult
 
 
@@ -25,7 +26,8 @@ class MediaEvents:
             case "upload_completed":
                 done = event.upload_completed
                 video = VideoName.parse(event.video)
-                await self._control.upload_completed(UploadName.parse(done.upload), video, done.source)
+                source = Source(UploadName.parse(done.upload), video, done.source, done.protected)
+                await self._control.upload_completed(source)
             case "video_deleted":
                 await self._cleanup.remove(VideoName.parse(event.video))
 

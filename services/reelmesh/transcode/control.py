@@ -14,7 +14,7 @@ from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import JobName, UploadName, VideoName
 from reelmesh.transcode import job as jobs
 from reelmesh.transcode.errors import JobUnknown, TaskObsolete
-from reelmesh.transcode.job import Job, State
+from reelmesh.transcode.job import Job, Source, State
 from reelmesh.transcode.plan import Plan, PlanError
 from reelmesh.transcode.watchers import Watchers
 from reelmesh.worker.v1 import task_pb2
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 class JobStore(Protocol):
     """What the control needs of a database; store.py is the one on Cassandra."""
 
-    async def add_source(self, upload: UploadName, video: VideoName, source: str) -> None:
+    async def add_source(self, source: Source) -> None:
         """Remember what an upload can be encoded from."""
 
-    async def source(self, upload: UploadName) -> tuple[VideoName, str]:
-        """Return the video and the source of an upload. Raises SourceUnknown."""
+    async def source(self, upload: UploadName) -> Source:
+        """Return what an upload can be encoded from. Raises SourceUnknown."""
 
     async def create(self, job: Job) -> Job:
         """Create a job, or return the one of that name."""
@@ -100,8 +100,11 @@ class Limits:
 class Plans(Protocol):
     """Makes plans; planning.py has the one that reads the source's index."""
 
-    async def make(self, inspection: task_pb2.Inspection) -> Plan:
-        """Return what to make of a source. Raises PlanError, Unavailable."""
+    async def make(self, inspection: task_pb2.Inspection, video: VideoName | None) -> Plan:
+        """Return what to make of a source, encrypted by the keys of `video` unless it is None.
+
+        Raises PlanError, Unavailable.
+        """
 
 
 class Control:
@@ -117,16 +120,16 @@ class Control:
         self._watchers = watchers
         self._limits = limits
 
-    async def upload_completed(self, upload: UploadName, video: VideoName, source: str) -> Job:
+    async def upload_completed(self, source: Source) -> Job:
         """Begin the job of an upload; the same one however often this is said."""
-        await self._store.add_source(upload, video, source)
-        return await self._begin(JobName(upload.organization, derived_id(upload.id, "job")), upload, video, source)
+        await self._store.add_source(source)
+        return await self._begin(JobName(source.upload.organization, derived_id(source.upload.id, "job")), source)
 
     async def create(self, organization: str, upload: UploadName, request_id: str, now_id: str) -> Job:
         """Encode an upload's source once more; the same `request_id` gives the same job. Raises SourceUnknown."""
-        video, source = await self._store.source(upload)
+        source = await self._store.source(upload)
         name = JobName(organization, derived_id(now_id if not request_id else upload.id, f"job {request_id}"))
-        return await self._begin(name, upload, video, source)
+        return await self._begin(name, source)
 
     async def get(self, name: JobName) -> Job:
         """Return a job. Raises JobUnknown."""
@@ -239,8 +242,8 @@ class Control:
 
         return await self._change(job.name, settled)
 
-    async def _begin(self, name: JobName, upload: UploadName, video: VideoName, source: str) -> Job:
-        begun = jobs.new(name, video, upload, source, self._clock.now(), self._limits.whole)
+    async def _begin(self, name: JobName, source: Source) -> Job:
+        begun = jobs.new(name, source, self._clock.now(), self._limits.whole)
         inspect = task_pb2.InspectWork(max_pixels=self._limits.max_pixels)
         inspect.max_duration.FromTimedelta(self._limits.max_duration)
         message = task_pb2.Task(inspect=inspect)
@@ -249,7 +252,7 @@ class Control:
 
     async def _inspected(self, job: Job, result: task_pb2.TaskResult) -> None:
         try:
-            plan = await self._plans.make(result.inspection)
+            plan = await self._plans.make(result.inspection, job.video if job.protected else None)
         except PlanError as refusal:
             reason, message = refusal.reason, refusal.message
             await self._change(job.name, lambda j: jobs.failed(j, jobs.INSPECT, reason, message, self._clock.now()))
@@ -315,6 +318,7 @@ class Control:
         message.attempt = task.attempt
         message.source = job.source
         message.prefix = job.prefix
+        message.video_name = str(job.video)
         message.time_limit.FromTimedelta(task.time_limit)
         return message
 

@@ -80,6 +80,18 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What a finished upload is to become."""
+
+    upload: UploadName
+    video: VideoName
+    manifest: str
+    """Key of the SourceManifest in the raw store."""
+    protected: bool = False
+    """True when what is made of it is encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as it stands."""
 
@@ -90,6 +102,8 @@ class Job:
     """Key of the SourceManifest in the raw store."""
     create_time: datetime
     tasks: Mapping[str, Task]
+    protected: bool = False
+    """True when its tracks are encrypted."""
     state: State = State.INSPECTING
     tracks: Sequence[Track] = ()
     duration: float = 0.0
@@ -147,11 +161,10 @@ def _with_task(job: Job, task: Task) -> Job:
     return replace(job, tasks={**job.tasks, task.id: task})
 
 
-def new(
-    name: JobName, video: VideoName, upload: UploadName, source: str, now: datetime, inspect_limit: timedelta
-) -> Job:
+def new(name: JobName, source: Source, now: datetime, inspect_limit: timedelta) -> Job:
     """Return a job that begins with a look at its source."""
-    return Job(name, video, upload, source, now, {INSPECT: Task(INSPECT, 0, inspect_limit)})
+    tasks = {INSPECT: Task(INSPECT, 0, inspect_limit)}
+    return Job(name, source.video, source.upload, source.manifest, now, tasks, source.protected)
 
 
 def started(job: Job, task_id: str, attempt: int, worker: str, record: str, now: datetime) -> Job:

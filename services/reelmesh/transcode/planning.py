@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from reelmesh.media.v1.media_pb2 import Protection
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.names import VideoName
 from reelmesh.transcode.plan import Plan, PlanSettings, plan
+from reelmesh.transcode.protection import KeyDesk, protected
 from reelmesh.worker.v1.task_pb2 import Inspection, SourceIndex
 
 
@@ -20,12 +23,19 @@ class IndexReader(Protocol):
 class Planning:
     """The planner of the control."""
 
-    def __init__(self, raw: IndexReader, settings: PlanSettings) -> None:
+    def __init__(
+        self, raw: IndexReader, settings: PlanSettings, keys: KeyDesk, scheme: Protection.Scheme.ValueType
+    ) -> None:
         self._raw = raw
         self._settings = settings
+        self._keys = keys
+        self._scheme = scheme
 
-    async def make(self, inspection: Inspection) -> Plan:
-        """Return what to make of a source. Raises PlanError, Unavailable."""
+    async def make(self, inspection: Inspection, video: VideoName | None) -> Plan:
+        """Return what to make of a source, encrypted by the keys of `video` unless it is None.
+
+        Raises PlanError, Unavailable.
+        """
         index = None
         if inspection.index:
             stored = await self._raw.get(inspection.index)
@@ -33,4 +43,5 @@ class Planning:
                 raise Unavailable("the source's index is not there yet")
             index = SourceIndex.FromString(stored)
         # A long film has a million packets: not on the loop.
-        return await asyncio.to_thread(plan, inspection, index, self._settings)
+        made = await asyncio.to_thread(plan, inspection, index, self._settings)
+        return made if video is None else await protected(made, video, self._keys, self._scheme)

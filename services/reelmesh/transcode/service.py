@@ -119,6 +119,7 @@ def to_proto(job: Job) -> job_pb2.Job:
         ),
         revision=job.revision,
         frames=job.frames,
+        protected=job.protected,
         source_frames=job.source_frames,
     )
     if job.failure_reason:

@@ -13,7 +13,7 @@ from reelmesh.mesh.names import JobName, UploadName, VideoName
 from reelmesh.stores.cassandra import Cassandra, Row, Statement
 from reelmesh.stores.migrations import keyspace_of
 from reelmesh.transcode.errors import JobUnknown, SourceUnknown
-from reelmesh.transcode.job import Job, State, Task, TaskState
+from reelmesh.transcode.job import Job, Source, State, Task, TaskState
 
 _KS = keyspace_of("transcode")
 _THIS = "WHERE organization = ? AND job = ?"
@@ -26,26 +26,27 @@ class CassandraJobStore:
     def __init__(self, cassandra: Cassandra) -> None:
         self._cassandra = cassandra
 
-    async def add_source(self, upload: UploadName, video: VideoName, source: str) -> None:
+    async def add_source(self, source: Source) -> None:
         """Remember what an upload can be encoded from."""
         await self._cassandra.execute(
-            f"INSERT INTO {_KS}.sources (organization, upload, video, source) VALUES (?, ?, ?, ?)",
-            upload.organization,
-            upload.id,
-            str(video),
-            source,
+            f"INSERT INTO {_KS}.sources (organization, upload, video, source, protected) VALUES (?, ?, ?, ?, ?)",
+            source.upload.organization,
+            source.upload.id,
+            str(source.video),
+            source.manifest,
+            source.protected,
         )
 
-    async def source(self, upload: UploadName) -> tuple[VideoName, str]:
-        """Return the video and the source of an upload. Raises SourceUnknown."""
+    async def source(self, upload: UploadName) -> Source:
+        """Return what an upload can be encoded from. Raises SourceUnknown."""
         rows = await self._cassandra.execute(
-            f"SELECT video, source FROM {_KS}.sources WHERE organization = ? AND upload = ?",
+            f"SELECT video, source, protected FROM {_KS}.sources WHERE organization = ? AND upload = ?",
             upload.organization,
             upload.id,
         )
         if not rows:
             raise SourceUnknown("no finished upload has that name")
-        return VideoName.parse(rows[0].video), str(rows[0].source)
+        return Source(upload, VideoName.parse(rows[0].video), rows[0].source, bool(rows[0].protected))
 
     async def create(self, job: Job) -> Job:
         """Create a job, or return the one of that name."""
@@ -207,6 +208,7 @@ class CassandraJobStore:
             "video": str(new.video),
             "upload": str(new.upload),
             "source": new.source,
+            "protected": new.protected,
             "state": new.state.value,
             "tracks": [track.SerializeToString(deterministic=True) for track in new.tracks],
             "duration": new.duration,
@@ -287,6 +289,7 @@ def _job(name: JobName, rows: Sequence[Row]) -> Job:
         video=VideoName.parse(head.video),
         upload=UploadName.parse(head.upload),
         source=head.source,
+        protected=bool(head.protected),
         create_time=head.create_time.replace(tzinfo=UTC),
         tasks=tasks,
         state=State(head.state),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from reelmesh.media.v1.media_pb2 import Protection
 from reelmesh.mesh.config import Config
 from reelmesh.mesh.server import Service, Target
+from reelmesh.mesh.settings import SettingError
 from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import MEDIA_EVENTS, RESULTS, TASKS, Subscription, ensure_topics
 from reelmesh.stores.migrations import migrate
@@ -15,8 +17,10 @@ from reelmesh.transcode.consumers import MediaEvents, Results
 from reelmesh.transcode.control import Control, Limits
 from reelmesh.transcode.outlet import KafkaOutlet
 from reelmesh.transcode.overdue import Overdue
+from reelmesh.transcode.peers import DrmKeys
 from reelmesh.transcode.plan import PlanSettings
 from reelmesh.transcode.planning import Planning
+from reelmesh.transcode.protection import SCHEMES
 from reelmesh.transcode.service import JobService, SegmentIndexService, TaskService
 from reelmesh.transcode.store import CassandraJobStore
 from reelmesh.transcode.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
@@ -43,7 +47,7 @@ async def build(config: Config, stores: Stores) -> Target:
     control = Control(
         store,
         KafkaOutlet(stores.publisher(), stores.clock),
-        Planning(stores.raw(), PlanSettings()),
+        Planning(stores.raw(), PlanSettings(), DrmKeys(stores.channel("drm")), _scheme(settings.protection_scheme)),
         stores.clock,
         Watchers(),
         Limits(
@@ -81,3 +85,9 @@ async def build(config: Config, stores: Stores) -> Target:
         ],
         checks=[cassandra.ping],
     )
+
+
+def _scheme(name: str) -> Protection.Scheme.ValueType:
+    if name not in SCHEMES:
+        raise SettingError(f"transcode.protection_scheme: must be one of {', '.join(SCHEMES)}, not {name!r}")
+    return SCHEMES[name]

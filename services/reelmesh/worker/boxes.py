@@ -6,7 +6,7 @@ Sizes and times are as in the boxes: bytes, and ticks of the track's timescale.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 _MAX_BOX = 1 << 30
@@ -155,8 +155,29 @@ def read_fragment(moof: bytes, mdat: bytes, defaults: tuple[int, int, int]) -> F
     return Fragment(start, tuple(samples), data)
 
 
-def write_segment(sequence: int, start: int, samples: Sequence[Sample], data: Sequence[bytes]) -> bytes:
-    """Return one moof and one mdat box that hold `samples`, whose bytes are `data`, from decoding time `start` on."""
+def replaced(data: bytes, path: Sequence[bytes], change: Callable[[bytes], bytes]) -> bytes:
+    """Return `data` with the payload of the box along `path` changed. Raises BoxError when there is none."""
+    if not path:
+        return change(data)
+    made = list(children(data))
+    place = next((place for place, (kind, _) in enumerate(made) if kind == path[0]), None)
+    if place is None:
+        raise BoxError(f"no {path[0].decode()} box")
+    made[place] = path[0], replaced(made[place][1], path[1:], change)
+    return b"".join(box(kind, inner) for kind, inner in made)
+
+
+def write_segment(
+    sequence: int,
+    start: int,
+    samples: Sequence[Sample],
+    data: Sequence[bytes],
+    more: Callable[[int], bytes] = lambda _: b"",
+) -> bytes:
+    """Return one moof and one mdat box that hold `samples`, whose bytes are `data`, from decoding time `start` on.
+
+    `more` gives the last boxes of the track fragment; it is told where in the moof box they begin.
+    """
     flags = [sample.flags for sample in samples]
     uniform = len(set(flags[1:])) <= 1
     duration = samples[0].duration if len({sample.duration for sample in samples}) == 1 else None
@@ -182,8 +203,9 @@ def write_segment(sequence: int, start: int, samples: Sequence[Sample], data: Se
     def moof(offset: int) -> bytes:
         run = struct.pack(">3I", 1 << 24 | kinds, len(samples), offset)  # version 1: composition is signed
         run += struct.pack(">I", flags[0]) if uniform else b""
+        head = box(b"mfhd", struct.pack(">2I", 0, sequence))
         track = box(b"tfhd", tfhd) + box(b"tfdt", tfdt) + box(b"trun", run + b"".join(rows))
-        return box(b"moof", box(b"mfhd", struct.pack(">2I", 0, sequence)) + box(b"traf", track))
+        return box(b"moof", head + box(b"traf", track + more(16 + len(head) + len(track))))
 
     size = len(moof(0))
     return b"".join([moof(size + 8), struct.pack(">I4s", 8 + sum(map(len, data)), b"mdat"), *data])

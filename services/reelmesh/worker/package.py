@@ -53,7 +53,7 @@ class PictureFile:
 
     def init(self) -> InitSegment:
         """Return the init segment."""
-        moov = next((box for kind, box in self._boxes() if kind == b"moov"), None)
+        moov = next((box for kind, box in boxes_of(self._path) if kind == b"moov"), None)
         if moov is None:
             raise MediaError(Reason.ENCODE_FAILED, "the encoder wrote no movie box", retryable=True)
         return _init(moov, _PICTURE_BRANDS)
@@ -83,7 +83,7 @@ class PictureFile:
 
     def _fragments(self, init: InitSegment) -> Iterator[boxes.Fragment]:
         moof = b""
-        for kind, box in self._boxes():
+        for kind, box in boxes_of(self._path):
             if kind == b"moof":
                 moof = box
             elif kind == b"mdat":
@@ -91,16 +91,6 @@ class PictureFile:
                     yield boxes.read_fragment(moof, box, init.header.defaults)
                 except boxes.BoxError as error:
                     raise _broken(error) from error
-
-    def _boxes(self) -> Iterator[tuple[bytes, bytes]]:
-        splitter = boxes.BoxSplitter()
-        try:
-            with self._path.open("rb") as file:
-                while piece := file.read(1 << 18):
-                    yield from splitter.feed(piece)
-            splitter.finish()
-        except (OSError, boxes.BoxError) as error:
-            raise _broken(error) from error
 
 
 class SoundStream:
@@ -180,6 +170,18 @@ class SoundStream:
         self._packets += count
         self._time += segment.duration
         return PackagedSegment(segment, data)
+
+
+def boxes_of(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (type, whole box) of a file, one box in memory. Raises MediaError when it is no sequence of boxes."""
+    splitter = boxes.BoxSplitter()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 18):
+                yield from splitter.feed(piece)
+        splitter.finish()
+    except (OSError, boxes.BoxError) as error:
+        raise _broken(error) from error
 
 
 def _picture_segment(

@@ -1,4 +1,4 @@
-"""Runs ffmpeg and ffprobe on files that strangers sent us.
+"""Runs ffmpeg and ffprobe on files that strangers sent us, and Shaka Packager on what they made of them.
 
 Three fences, each for what the others let through: options that forbid the demuxers to open anything but the file named
 (playlists and edit scripts read local files and addresses otherwise), limits on memory, time and output, and, where
@@ -15,7 +15,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -63,10 +63,10 @@ class Limits:
 class Invocation:
     """One run of a program on one source."""
 
-    program: Literal["ffmpeg", "ffprobe"]
+    program: Literal["ffmpeg", "ffprobe", "packager"]
     """Which program."""
-    source: Path
-    """The untrusted file, under a name of ours."""
+    source: Path | None
+    """The untrusted file, under a name of ours; None for the packager, whose options name files in `scratch`."""
     scratch: Path
     """The only folder that the program may write to; also its working folder."""
     before: Sequence[str] = ()
@@ -75,6 +75,8 @@ class Invocation:
     """Everything behind the input."""
     limits: Limits = field(default_factory=Limits)
     """Bounds of this run."""
+    secret: str = ""
+    """What the program reads from its standard input: nobody sees it, as they would on a command line or a disk."""
 
 
 class Sandbox:
@@ -83,8 +85,8 @@ class Sandbox:
     `bubblewrap` is the name or path of bwrap; it is looked for, and tried, once, when the first program is started.
     """
 
-    def __init__(self, ffmpeg: Path, ffprobe: Path, *, bubblewrap: str | None = "bwrap") -> None:
-        self._programs = {"ffmpeg": ffmpeg.resolve(), "ffprobe": ffprobe.resolve()}
+    def __init__(self, ffmpeg: Path, ffprobe: Path, packager: Path, *, bubblewrap: str | None = "bwrap") -> None:
+        self._programs = {"ffmpeg": ffmpeg.resolve(), "ffprobe": ffprobe.resolve(), "packager": packager.resolve()}
         self._bubblewrap = bubblewrap
         self._lock = asyncio.Lock()
         self._fence: list[str] | None = None
@@ -109,15 +111,16 @@ class Sandbox:
         line = await self._command(invocation)
         limits = invocation.limits
         _LOG.info("run: %s", shlex.join(line))
-        process = await asyncio.create_subprocess_exec(
-            *line,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=invocation.scratch,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", launch.PARENT: str(os.getpid())},
-            start_new_session=True,  # one group to kill
-        )
+        with _pipe_of(invocation.secret) as stdin:
+            process = await asyncio.create_subprocess_exec(
+                *line,
+                stdin=stdin,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=invocation.scratch,
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", launch.PARENT: str(os.getpid())},
+                start_new_session=True,  # one group to kill
+            )
         stdout, stderr = process.stdout, process.stderr
         assert stdout is not None  # noqa: S101  # both are pipes, as asked above
         assert stderr is not None  # noqa: S101
@@ -154,8 +157,13 @@ class Sandbox:
         program = str(self._programs[invocation.program])
         fence = await self._namespaces()
         if fence:
-            scratch, source = str(invocation.scratch), str(invocation.source)
-            fence = [*fence, "--bind", scratch, scratch, "--ro-bind", source, source, "--chdir", scratch, "--"]
+            scratch = str(invocation.scratch)
+            fence = [*fence, "--bind", scratch, scratch]
+            if invocation.source is not None:
+                fence += ["--ro-bind", str(invocation.source), str(invocation.source)]
+            fence += ["--chdir", scratch, "--"]
+        if invocation.program == "packager":
+            return [*self._launcher(limits), *fence, program, *invocation.after]
         guard = [
             "-hide_banner",
             "-loglevel", "error",
@@ -217,6 +225,23 @@ class Sandbox:
             _LOG.warning("bubblewrap does not work here: %s", complaint.decode(errors="replace").strip())
             return []
         return fence
+
+
+@contextlib.contextmanager
+def _pipe_of(secret: str) -> Iterator[int]:
+    """Yield the end of a pipe from which `secret`, and nothing more, can be read.
+
+    Not asyncio's own pipe: of some loops it is a socket, which a program cannot open by name.
+    """
+    reading, writing = os.pipe()
+    try:
+        try:
+            os.write(writing, secret.encode())  # far less than a pipe holds
+        finally:
+            os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
 
 
 async def _pieces(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:

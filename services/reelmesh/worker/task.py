@@ -7,15 +7,17 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from reelmesh.media.v1.media_pb2 import SourceManifest
+from reelmesh.media.v1.media_pb2 import Protection, SourceManifest
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.worker import encrypt
 from reelmesh.worker.encode import Encoder
+from reelmesh.worker.encrypt import ClearFile, Encrypter, KeyDesk, Seal
 from reelmesh.worker.errors import MediaError, Reason, unwrapped
 from reelmesh.worker.inspect import Inspector
 from reelmesh.worker.package import InitSegment, PackagedSegment, PictureFile
@@ -67,6 +69,8 @@ class TaskRunner:
         media: MediaSink,
         inspector: Inspector,
         encoder: Encoder,
+        encrypter: Encrypter,
+        keys: KeyDesk,
         clock: Clock,
         scratch: Path,
         cache: HeadCache,
@@ -75,6 +79,8 @@ class TaskRunner:
         self._media = media
         self._inspector = inspector
         self._encoder = encoder
+        self._encrypter = encrypter
+        self._keys = keys
         self._clock = clock
         self._scratch = scratch
         self._cache = cache
@@ -142,21 +148,45 @@ class TaskRunner:
         await source.fetch(path, work.ranges or None, always=work.always, gap=0)  # joined by the planner already
         files = await self._encoder.picture(work, path, folder)
         path.unlink()
+        seals = await self._seals(run.task, work, files, folder)
         encoded = Encoded(final=True)
         async with unwrapped(), asyncio.TaskGroup() as group:
             stored = [
-                group.create_task(self._store(run.task, work, rendition, PictureFile(file)))
-                for rendition, file in zip(work.renditions, files, strict=True)
+                group.create_task(self._store(run.task, work, rendition, PictureFile(file), seal))
+                for rendition, file, seal in zip(work.renditions, files, seals, strict=True)
             ]
         encoded.tracks.extend(task.result() for task in stored)
         await run.tell(TaskResult(encoded=encoded), last=True)
 
-    async def _store(self, task: Task, work: VideoWork, rendition: VideoRendition, file: PictureFile) -> EncodedTrack:
+    async def _seals(self, task: Task, work: VideoWork, files: Sequence[Path], folder: Path) -> Sequence[Seal | None]:
+        """Encrypt the renditions of a chunk; all of them or none."""
+        if not work.renditions[0].HasField("protection"):
+            return [None] * len(files)
+        keys = await self._keys_of(task, [rendition.protection for rendition in work.renditions])
+        clear = [
+            ClearFile(file, rendition.protection, key)
+            for rendition, file, key in zip(work.renditions, files, keys, strict=True)
+        ]
+        return await self._encrypter.pictures(clear, folder)
+
+    async def _keys_of(self, task: Task, protections: Sequence[Protection]) -> list[bytes]:
+        """Return the values of keys: in memory, and no longer than the task needs them."""
+        values = await self._keys.values(task.video_name)
+        missing = {protection.label for protection in protections if protection.key_id not in values}
+        if missing:
+            raise MediaError(Reason.KEYS_UNKNOWN, f"the video has no key for {', '.join(sorted(missing))}")
+        return [values[protection.key_id] for protection in protections]
+
+    async def _store(
+        self, task: Task, work: VideoWork, rendition: VideoRendition, file: PictureFile, seal: Seal | None
+    ) -> EncodedTrack:
         init = await asyncio.to_thread(file.init)
         rate = Fraction(work.frame_rate.numerator, work.frame_rate.denominator)
         ticks = init.header.timescale / rate
         if init.header.timescale != work.timescale or ticks.denominator != 1:
             raise MediaError(Reason.ENCODE_FAILED, "the encoder chose another timescale")
+        if seal is not None:
+            init = encrypt.encrypted_init(init, rendition.protection)
         track = _encoded_track(rendition.track, init)
         if work.first_segment == 0:  # equal for all chunks, and nothing is listed without the first one
             await self._media.put(f"{task.prefix}/{rendition.track}/init.mp4", init.data)
@@ -168,6 +198,8 @@ class TaskRunner:
             segment_frames=work.segment_frames or work.frames,
             number=work.first_segment,
         )
+        if seal is not None:
+            segments = encrypt.encrypted_segments(segments, seal)
         while (packaged := await asyncio.to_thread(next, segments, None)) is not None:
             await self._put(task, rendition.track, packaged)
             track.segments.append(packaged.segment)
@@ -180,7 +212,11 @@ class TaskRunner:
         await source.fetch(path, work.ranges or None, always=work.always, gap=0)
         track: EncodedTrack | None = None
         told = self._clock.now()
-        async with contextlib.aclosing(self._encoder.sound(work, path, folder)) as segments:
+        sound = self._encoder.sound(work, path, folder)
+        if work.HasField("protection"):
+            (key,) = await self._keys_of(run.task, [work.protection])
+            sound = encrypt.encrypted_sound(sound, work.protection, key)
+        async with contextlib.aclosing(sound) as segments:
             async for init, packaged in segments:
                 first = track is None
                 if track is None:

@@ -73,7 +73,7 @@ def _platform(
     """Upload `source` and follow its job to the end; the video is deleted whatever comes of it."""
     memory = uploading.Memory.of(folder / "uploads", source, platform.url)
     progress("uploading")
-    done = uploading.upload(platform, source, "bench", memory, lambda sent: None)
+    done = uploading.upload(platform, source, uploading.Wanted("bench"), memory, lambda sent: None)
     acknowledged = time.perf_counter()
     if done.upload.state != Upload.STATE_SUCCEEDED:
         raise BenchError(f"the upload ended as {Upload.State.Name(done.upload.state)}")

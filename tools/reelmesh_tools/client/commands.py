@@ -21,6 +21,7 @@ from rich.table import Table
 
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2 import GetVideoRequest, ListVideosRequest
+from reelmesh.ingest.v1.upload_pb2 import Upload
 from reelmesh.transcode.v1.job_pb2 import Job
 from reelmesh.transcode.v1.job_service_pb2 import CancelJobRequest, GetJobRequest, ListJobsRequest, RetryJobRequest
 from reelmesh_tools.client import following, uploading
@@ -32,12 +33,26 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and n
 _Video = Annotated[str, typer.Argument(help="A video's name or id.")]
 
 
+class Protect(StrEnum):
+    """Whether a presentation is encrypted."""
+
+    CLEAR = "clear"
+    DRM = "drm"
+
+
 class Until(StrEnum):
     """What `reelmesh upload` waits for."""
 
     UPLOADED = "uploaded"
     PLAYABLE = "playable"
     READY = "ready"
+
+
+_PROTECTIONS = {
+    None: Upload.PROTECTION_UNSPECIFIED,
+    Protect.CLEAR: Upload.PROTECTION_CLEAR,
+    Protect.DRM: Upload.PROTECTION_DRM,
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +67,9 @@ def register(app: typer.Typer) -> None:
 def upload(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The source.")],
     title: Annotated[str, typer.Option(help="Title of the video; the file's name when left out.")] = "",
+    protection: Annotated[
+        Protect | None, typer.Option(help="Whether to encrypt it; the installation's default when left out.")
+    ] = None,
     until: Annotated[Until, typer.Option(help="What to wait for.")] = Until.READY,
     as_json: _Json = False,
 ) -> None:
@@ -65,7 +83,8 @@ def upload(
         def sent(so_far: int) -> None:
             bars.update(sending, completed=so_far, done=f"{so_far / 1e6:.1f} of {size / 1e6:.1f} MB")
 
-        done = uploading.upload(platform, file, title, memory, sent)
+        wanted = uploading.Wanted(title, _PROTECTIONS[protection])
+        done = uploading.upload(platform, file, wanted, memory, sent)
         acknowledged = time.monotonic()
         result: dict[str, Any] = {
             "upload": done.upload.name,
@@ -168,6 +187,7 @@ def play(
             "hls": session.hls_uri,
             "dash": session.dash_uri,
             "token": session.media_token,
+            "licenses": {server.key_system: server.uri for server in session.license_servers},
             "watch": platform.watch_url(session.video),
             "resume_position": session.resume_position.ToTimedelta().total_seconds(),
         }
@@ -261,10 +281,10 @@ def _video_row(video: Video) -> tuple[str, ...]:
 
 
 def _print_report(report: Report) -> None:
-    table = Table("track", "codec", "segments", "frames", "gaps", "start", "end", "bytes")
+    table = Table("track", "codec", "encryption", "segments", "frames", "gaps", "start", "end", "bytes")
     for each in report.renditions:
         numbers = (each.segments, each.samples, each.gaps, f"{each.start:.3f}", f"{each.end:.3f}", each.bytes)
-        table.add_row(each.track, each.codec, *map(str, numbers))
+        table.add_row(each.track, each.codec, each.scheme or "none", *map(str, numbers))
     Console().print(table)
     for fault in report.faults:
         typer.echo(f"fault: {fault}", err=True)

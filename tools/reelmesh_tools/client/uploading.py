@@ -63,12 +63,24 @@ class Uploaded:
     """From the first byte sent to the answer to the last."""
 
 
-def upload(platform: Platform, source: Path, title: str, memory: Memory, progress: Callable[[int], None]) -> Uploaded:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to become of a file."""
+
+    title: str = ""
+    """Title of the video; the file's name when empty."""
+    protection: Upload.Protection.ValueType = Upload.PROTECTION_UNSPECIFIED
+    """Whether its presentation is encrypted."""
+
+
+def upload(
+    platform: Platform, source: Path, wanted: Wanted, memory: Memory, progress: Callable[[int], None]
+) -> Uploaded:
     """Upload `source` and return when all of it is durable and checked. `progress` is told the bytes sent.
 
     Raises grpc.RpcError when the platform refuses, or does not answer for PATIENCE_SECONDS.
     """
-    current = _open(platform, source, title, memory)
+    current = _open(platform, source, wanted, memory)
     resumed_from = current.persisted_size
     began = last_progress = time.monotonic()
     while current.state == Upload.STATE_ACTIVE:
@@ -90,21 +102,26 @@ def upload(platform: Platform, source: Path, title: str, memory: Memory, progres
     return Uploaded(current, resumed_from, time.monotonic() - began)
 
 
-def _open(platform: Platform, source: Path, title: str, memory: Memory) -> Upload:
+def _open(platform: Platform, source: Path, wanted: Wanted, memory: Memory) -> Upload:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return _create(platform, source, title, memory)
+            return _create(platform, source, wanted, memory)
         except grpc.RpcError as error:
             if not problem_of(error).passing or time.monotonic() > deadline:
                 raise
         time.sleep(0.25)  # the server is away; it has no event for coming back
 
 
-def _create(platform: Platform, source: Path, title: str, memory: Memory) -> Upload:
-    wanted = Upload(display_name=source.name, title=title, total_size=source.stat().st_size or None)
+def _create(platform: Platform, source: Path, wanted: Wanted, memory: Memory) -> Upload:
+    asked = Upload(
+        display_name=source.name,
+        title=wanted.title,
+        total_size=source.stat().st_size or None,
+        protection=wanted.protection,
+    )
     for _ in range(2):
-        request = CreateUploadRequest(parent=platform.parent, upload=wanted, request_id=memory.request_id())
+        request = CreateUploadRequest(parent=platform.parent, upload=asked, request_id=memory.request_id())
         found = platform.uploads.CreateUpload(request, timeout=CALL_SECONDS, wait_for_ready=True).upload
         if found.state in {Upload.STATE_ACTIVE, Upload.STATE_SUCCEEDED}:
             return found

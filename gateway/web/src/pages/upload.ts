@@ -4,7 +4,7 @@ import { type ApiError, toApiError } from "../api/errors";
 import { watchJob } from "../api/jobs";
 import { watchPath } from "../api/names";
 import { sleep } from "../api/waiting";
-import type { Upload } from "../gen/reelmesh/ingest/v1/upload_pb";
+import { type Upload, Upload_Protection } from "../gen/reelmesh/ingest/v1/upload_pb";
 import type { Job } from "../gen/reelmesh/transcode/v1/job_pb";
 import { Checksums } from "../studio/checksums";
 import { browserMemory } from "../studio/memory";
@@ -14,9 +14,16 @@ import { bytes } from "../ui/format";
 import { bar, errorBox, jobProgress } from "../ui/parts";
 import { View } from "../ui/view";
 
+const PROTECTIONS = [
+  [Upload_Protection.UNSPECIFIED, "As the installation does"],
+  [Upload_Protection.CLEAR, "Not encrypted"],
+  [Upload_Protection.DRM, "Encrypted, players need licenses"],
+] as const;
+
 interface State {
   file: File | undefined;
   title: string;
+  protection: Upload_Protection;
   dropping: boolean;
   progress: UploadProgress | undefined;
   upload: Upload | undefined;
@@ -34,6 +41,7 @@ export class UploadPage extends View<State> {
     super({
       file: undefined,
       title: "",
+      protection: Upload_Protection.UNSPECIFIED,
       dropping: false,
       progress: undefined,
       upload: undefined,
@@ -53,7 +61,7 @@ export class UploadPage extends View<State> {
   }
 
   async #start(): Promise<void> {
-    const { file, title } = this.state;
+    const { file, title, protection } = this.state;
     if (file === undefined || this.state.busy) {
       return;
     }
@@ -69,7 +77,7 @@ export class UploadPage extends View<State> {
       };
       const upload = await uploadFile(
         file,
-        title,
+        { title, protection },
         dependencies,
         (progress) => this.set({ progress }),
         signal,
@@ -125,6 +133,18 @@ export class UploadPage extends View<State> {
           ?disabled=${busy || !file}
           @input=${(event: Event) => this.set({ title: (event.target as HTMLInputElement).value })}
         />
+        <label for="protection">Protection</label>
+        <select
+          id="protection"
+          ?disabled=${busy || !file}
+          @change=${(event: Event) =>
+            this.set({ protection: Number((event.target as HTMLSelectElement).value) })}
+        >
+          ${PROTECTIONS.map(
+            ([value, text]) =>
+              html`<option value=${value} ?selected=${value === this.state.protection}>${text}</option>`,
+          )}
+        </select>
         <div class="actions">
           <button type="submit" class="primary" ?disabled=${busy || !file || upload !== undefined}>
             ${error ? "Resume" : "Upload"}

@@ -11,8 +11,10 @@ import { Video_State } from "../gen/reelmesh/catalog/v1/video_pb";
 import type { PlaybackSession } from "../gen/reelmesh/playback/v1/session_pb";
 import type { Job } from "../gen/reelmesh/transcode/v1/job_pb";
 import { PlayerElement } from "../player/element";
+import { failure } from "../player/failures";
+import { Licenses, licenseServers } from "../player/licenses";
 import { reportProgress, tellAndLeave } from "../player/progress";
-import { type MediaToken, MediaTokens, mediaToken } from "../player/tokens";
+import { MediaTokens, mediaToken } from "../player/tokens";
 import { viewer } from "../player/viewer";
 import { expose } from "../testing";
 import { clock, duration, seconds } from "../ui/format";
@@ -134,8 +136,10 @@ export class WatchPage extends View<State> {
     const start = seconds(session.resumePosition);
     this.set({ resumedAt: start });
     const uri = this.#format === "dash" ? session.dashUri : session.hlsUri;
-    const tokens = new MediaTokens(mediaToken(session), () => this.#renewed(session.name));
-    await this.#player.play({ uri, start, duration: length, tokens });
+    const renewed = () => this.#renewed(session.name);
+    const tokens = new MediaTokens(mediaToken(session), async () => mediaToken(await renewed()));
+    const licenses = new Licenses(licenseServers(session), async () => licenseServers(await renewed()));
+    await this.#player.play({ uri, start, duration: length, tokens, licenses });
     // The last frame may end a little after the presentation is said to.
     const end = length || Number.POSITIVE_INFINITY;
     const stop = reportProgress(this.#player.video, (position, last) =>
@@ -166,12 +170,12 @@ export class WatchPage extends View<State> {
     }
   }
 
-  async #renewed(name: string): Promise<MediaToken> {
+  async #renewed(name: string): Promise<PlaybackSession> {
     const { session } = await this.#clients.playback.getPlaybackSession({ name }, { signal: this.gone });
     if (session === undefined) {
       throw new ApiError("the viewing is gone", Code.NotFound, "SESSION_UNKNOWN");
     }
-    return mediaToken(session);
+    return session;
   }
 
   #tell(session: PlaybackSession, position: number, last: boolean): void {
@@ -191,7 +195,8 @@ export class WatchPage extends View<State> {
     if (this.gone.aborted) {
       return;
     }
-    this.set({ error: asError(error) });
+    // What follows from the first error says less: without a key, Shaka goes on to find nothing playable.
+    this.set({ error: this.state.error ?? failure(error) });
     this.#player.log.add("error", { message: String(error) });
   }
 
@@ -224,14 +229,6 @@ export class WatchPage extends View<State> {
       Resumed at ${clock(at)}. <button type="button" @click=${restart}>Start over</button>
     </p>`;
   }
-}
-
-/** Shaka's errors have numbers instead of reasons. */
-function asError(error: unknown): ApiError {
-  if (typeof error === "object" && error !== null && "category" in error && "code" in error) {
-    return new ApiError("the video could not be played", Code.Unknown, `SHAKA_${error.code}`);
-  }
-  return toApiError(error);
 }
 
 customElements.define("watch-page", WatchPage);

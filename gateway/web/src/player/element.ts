@@ -3,6 +3,7 @@ import { View } from "../ui/view";
 import { type ControlsActions, type ControlsState, controls, keyPressed } from "./controls";
 import { Engine } from "./engine";
 import { EventLog } from "./events";
+import type { Licenses } from "./licenses";
 import type { MediaTokens } from "./tokens";
 
 /** What to play. */
@@ -15,6 +16,8 @@ export interface Presentation {
   duration: number;
   /** What opens its objects. */
   tokens: MediaTokens;
+  /** What decrypts them. */
+  licenses: Licenses;
 }
 
 /** `<reelmesh-player>`: the picture and its controls. Sends "failure" with Shaka's error when playing ended by one. */
@@ -50,12 +53,12 @@ export class PlayerElement extends View<ControlsState> {
   }
 
   /** Load a presentation and begin to play it where the browser allows. Rejects with Shaka's error. */
-  async play({ uri, start, duration, tokens }: Presentation): Promise<void> {
+  async play({ uri, start, duration, tokens, licenses }: Presentation): Promise<void> {
     this.#duration = duration;
     this.#engine ??= await Engine.attach(this.video, this.log);
     this.#engine.onChange = () => this.#refresh();
     this.#engine.onFailure = (detail) => this.dispatchEvent(new CustomEvent("failure", { detail }));
-    await this.#engine.load(uri, start, tokens);
+    await this.#engine.load(uri, start, tokens, licenses);
     // Refused without a click before; then the button is there.
     await this.video.play().catch(() => undefined);
   }

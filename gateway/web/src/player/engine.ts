@@ -1,5 +1,6 @@
 import shaka from "shaka-player/dist/shaka-player.compiled-es2021.js";
 import type { EventLog } from "./events";
+import type { Licenses } from "./licenses";
 import { type MediaTokens, withToken } from "./tokens";
 
 /** One choice of the quality menu. */
@@ -25,6 +26,23 @@ const SETTINGS = {
   streaming: { segmentPrefetchLimit: 0 },
 };
 
+/**
+ * Of HLS and Clear Key, Shaka takes what stands in the playlist for the key itself, and asks a `data:` address for the
+ * license that it made of that. Ours names the key only, and the request goes to the license server; but Shaka chooses
+ * who sends a request before its address is changed.
+ */
+const sendReaddressed: shaka.extern.SchemePlugin = (
+  uri,
+  request,
+  type,
+  progressed,
+  headersReceived,
+  config,
+) =>
+  uri.startsWith("data:")
+    ? shaka.net.DataUriPlugin.parse(uri, request, type, progressed)
+    : shaka.net.HttpFetchPlugin.parse(uri, request, type, progressed, headersReceived, config);
+
 /** Shaka Player as the pages need it. */
 export class Engine {
   readonly #log: EventLog;
@@ -32,6 +50,7 @@ export class Engine {
   /** Second up to which the manifest listed segments when it was last read. */
   #listed = 0;
   #tokens: MediaTokens | undefined;
+  #licenses: Licenses | undefined;
   #onChange: () => void = () => {};
   #onFailure: (error: shaka.util.Error) => void = () => {};
 
@@ -45,6 +64,8 @@ export class Engine {
     if (!shaka.Player.isBrowserSupported()) {
       throw new Error("this browser cannot play adaptive streams");
     }
+    const { APPLICATION } = shaka.net.NetworkingEngine.PluginPriority;
+    shaka.net.NetworkingEngine.registerScheme("data", sendReaddressed, APPLICATION);
     const engine = new Engine(log);
     engine.#player.configure(SETTINGS);
     await engine.#player.attach(video);
@@ -69,11 +90,13 @@ export class Engine {
   }
 
   /**
-   * Load a presentation at `start` seconds; `tokens` open its objects. Without an explicit start a growing one would
-   * begin at its end.
+   * Load a presentation at `start` seconds; `tokens` open its objects, `licenses` decrypt them. Without an explicit
+   * start a growing one would begin at its end.
    */
-  async load(uri: string, start: number, tokens: MediaTokens): Promise<void> {
+  async load(uri: string, start: number, tokens: MediaTokens, licenses: Licenses): Promise<void> {
     this.#tokens = tokens;
+    this.#licenses = licenses;
+    this.#player.configure({ drm: licenses.settings });
     this.#log.add("loading", { start });
     await this.#player.load(uri, start);
     this.#log.add("loaded", { growing: this.#player.isDynamic() });
@@ -113,14 +136,27 @@ export class Engine {
     await this.#player.destroy();
   }
 
-  /** Present the newest token instead of the one that the manifest had when it was read. */
+  /** Present the newest token instead of the one that the manifest, or the session, had when it was read. */
   #present(): void {
+    const { SEGMENT, LICENSE } = shaka.net.NetworkingEngine.RequestType;
     this.#player.getNetworkingEngine()?.registerRequestFilter(async (type, request) => {
-      if (type === shaka.net.NetworkingEngine.RequestType.SEGMENT && this.#tokens !== undefined) {
+      if (type === SEGMENT && this.#tokens !== undefined) {
         const token = await this.#tokens.current();
         request.uris = request.uris.map((uri) => withToken(uri, token));
+      } else if (type === LICENSE) {
+        await this.#ask(request);
       }
     });
+  }
+
+  /** Send a license request where the session says. */
+  async #ask(request: shaka.extern.Request): Promise<void> {
+    const renewal = request.licenseRequestType === "license-renewal";
+    const address = await this.#licenses?.address(request.drmInfo?.keySystem ?? "", renewal);
+    if (address !== undefined) {
+      request.uris = [address];
+      this.#log.add("license", { keySystem: request.drmInfo?.keySystem, renewal });
+    }
   }
 
   #listen(video: HTMLVideoElement): void {

@@ -7,8 +7,8 @@ import type { UploadServer } from "./upload";
 /** The real server. */
 export function uploadServer({ uploads: client, session }: Clients): UploadServer {
   return {
-    async create(file, title, requestId) {
-      const upload = { displayName: file.name, totalSize: BigInt(file.size), title };
+    async create(file, wanted, requestId) {
+      const upload = { displayName: file.name, totalSize: BigInt(file.size), ...wanted };
       return present((await client.createUpload({ parent: ORGANIZATION, upload, requestId })).upload);
     },
     async get(name) {

@@ -3,7 +3,12 @@ import { Code } from "@connectrpc/connect";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ApiError } from "../api/errors";
 import type { Slice } from "../api/slices";
-import { type Upload, Upload_State, UploadSchema } from "../gen/reelmesh/ingest/v1/upload_pb";
+import {
+  type Upload,
+  Upload_Protection,
+  Upload_State,
+  UploadSchema,
+} from "../gen/reelmesh/ingest/v1/upload_pb";
 import { crc32c } from "./crc32c";
 import { type Memory, SLICE_BYTES, type UploadProgress, type UploadServer, uploadFile } from "./upload";
 
@@ -85,7 +90,7 @@ describe("uploading a file", () => {
   const run = (subject = file, signal = new AbortController().signal) =>
     uploadFile(
       subject,
-      "Clip",
+      { title: "Clip", protection: Upload_Protection.UNSPECIFIED },
       {
         server,
         memory,

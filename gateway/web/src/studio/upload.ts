@@ -3,7 +3,7 @@ import { ApiError, toApiError } from "../api/errors";
 import { uuid } from "../api/ids";
 import type { Slice } from "../api/slices";
 import { backoff, sleep } from "../api/waiting";
-import { type Upload, Upload_State } from "../gen/reelmesh/ingest/v1/upload_pb";
+import { type Upload, type Upload_Protection, Upload_State } from "../gen/reelmesh/ingest/v1/upload_pb";
 
 /** Size of a slice in bytes: one part object of the server's. */
 export const SLICE_BYTES = 14 << 20;
@@ -14,9 +14,15 @@ const MOST_FAILURES = 8;
 /** Errors of one slice only: the server has another size than we thought, or bytes changed on their way. */
 const SLICE_REASONS = new Set(["OFFSET_MISMATCH", "CHECKSUM_MISMATCH"]);
 
+/** What is to become of a file. */
+export interface Wanted {
+  title: string;
+  protection: Upload_Protection;
+}
+
 /** The server as an upload needs it. */
 export interface UploadServer {
-  create(file: File, title: string, requestId: string): Promise<Upload>;
+  create(file: File, wanted: Wanted, requestId: string): Promise<Upload>;
   get(name: string): Promise<Upload>;
   put(slice: Slice, onProgress: (sent: number) => void, signal: AbortSignal): Promise<Upload>;
 }
@@ -57,7 +63,7 @@ export interface UploadProgress {
  */
 export async function uploadFile(
   file: File,
-  title: string,
+  wanted: Wanted,
   dependencies: Dependencies,
   onProgress: (progress: UploadProgress) => void,
   signal: AbortSignal,
@@ -79,7 +85,7 @@ export async function uploadFile(
         ...(trouble ? { trouble } : {}),
       });
     try {
-      upload ??= await find(file, title, requestId, server, memory);
+      upload ??= await find(file, wanted, requestId, server, memory);
       durable = Number(upload.persistedSize);
       resumedFrom ??= durable;
       report(durable);
@@ -110,7 +116,7 @@ export async function uploadFile(
 
 async function find(
   file: File,
-  title: string,
+  wanted: Wanted,
   requestId: string,
   server: UploadServer,
   memory: Memory,
@@ -129,7 +135,7 @@ async function find(
     }
   }
   // The same request_id however often this is tried: one file becomes one upload.
-  const upload = await server.create(file, title, requestId);
+  const upload = await server.create(file, wanted, requestId);
   memory.remember(file, upload.name);
   return upload;
 }

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from reelmesh.media.v1 import media_pb2 as reelmesh_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$reelmesh/events/v1/media_event.proto\x12\x12reelmesh.events.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dreelmesh/media/v1/media.proto\"\x98\x04\n\nMediaEvent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x14\n\x05video\x18\x03 \x01(\tR\x05video\x12P\n\x10upload_completed\x18\x04 \x01(\x0b\x32#.reelmesh.events.v1.UploadCompletedH\x00R\x0fuploadCompleted\x12\x41\n\x0bjob_planned\x18\x05 \x01(\x0b\x32\x1e.reelmesh.events.v1.JobPlannedH\x00R\njobPlanned\x12\x44\n\x0cjob_playable\x18\x06 \x01(\x0b\x32\x1f.reelmesh.events.v1.JobPlayableH\x00R\x0bjobPlayable\x12G\n\rjob_succeeded\x18\x07 \x01(\x0b\x32 .reelmesh.events.v1.JobSucceededH\x00R\x0cjobSucceeded\x12>\n\njob_failed\x18\x08 \x01(\x0b\x32\x1d.reelmesh.events.v1.JobFailedH\x00R\tjobFailed\x12G\n\rvideo_deleted\x18\t \x01(\x0b\x32 .reelmesh.events.v1.VideoDeletedH\x00R\x0cvideoDeletedB\x07\n\x05\x65vent\"\x99\x01\n\x0fUploadCompleted\x12\x16\n\x06upload\x18\x01 \x01(\tR\x06upload\x12\x16\n\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n\ntotal_size\x18\x03 \x01(\x03R\ttotalSize\x12!\n\x0c\x64isplay_name\x18\x04 \x01(\tR\x0b\x64isplayName\x12\x14\n\x05title\x18\x05 \x01(\tR\x05title\"\x87\x01\n\nJobPlanned\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\x12\x30\n\x06tracks\x18\x02 \x03(\x0b\x32\x18.reelmesh.media.v1.TrackR\x06tracks\x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"Q\n\x0bJobPlayable\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\x12\x30\n\x06tracks\x18\x02 \x03(\x0b\x32\x18.reelmesh.media.v1.TrackR\x06tracks\" \n\x0cJobSucceeded\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\"m\n\tJobFailed\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x1c\n\tcancelled\x18\x04 \x01(\x08R\tcancelled\"\x0e\n\x0cVideoDeletedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$reelmesh/events/v1/media_event.proto\x12\x12reelmesh.events.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dreelmesh/media/v1/media.proto\"\x98\x04\n\nMediaEvent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x14\n\x05video\x18\x03 \x01(\tR\x05video\x12P\n\x10upload_completed\x18\x04 \x01(\x0b\x32#.reelmesh.events.v1.UploadCompletedH\x00R\x0fuploadCompleted\x12\x41\n\x0bjob_planned\x18\x05 \x01(\x0b\x32\x1e.reelmesh.events.v1.JobPlannedH\x00R\njobPlanned\x12\x44\n\x0cjob_playable\x18\x06 \x01(\x0b\x32\x1f.reelmesh.events.v1.JobPlayableH\x00R\x0bjobPlayable\x12G\n\rjob_succeeded\x18\x07 \x01(\x0b\x32 .reelmesh.events.v1.JobSucceededH\x00R\x0cjobSucceeded\x12>\n\njob_failed\x18\x08 \x01(\x0b\x32\x1d.reelmesh.events.v1.JobFailedH\x00R\tjobFailed\x12G\n\rvideo_deleted\x18\t \x01(\x0b\x32 .reelmesh.events.v1.VideoDeletedH\x00R\x0cvideoDeletedB\x07\n\x05\x65vent\"\xb7\x01\n\x0fUploadCompleted\x12\x16\n\x06upload\x18\x01 \x01(\tR\x06upload\x12\x16\n\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n\ntotal_size\x18\x03 \x01(\x03R\ttotalSize\x12!\n\x0c\x64isplay_name\x18\x04 \x01(\tR\x0b\x64isplayName\x12\x14\n\x05title\x18\x05 \x01(\tR\x05title\x12\x1c\n\tprotected\x18\x06 \x01(\x08R\tprotected\"\x87\x01\n\nJobPlanned\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\x12\x30\n\x06tracks\x18\x02 \x03(\x0b\x32\x18.reelmesh.media.v1.TrackR\x06tracks\x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"Q\n\x0bJobPlayable\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\x12\x30\n\x06tracks\x18\x02 \x03(\x0b\x32\x18.reelmesh.media.v1.TrackR\x06tracks\" \n\x0cJobSucceeded\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\"m\n\tJobFailed\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x1c\n\tcancelled\x18\x04 \x01(\x08R\tcancelled\"\x0e\n\x0cVideoDeletedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,15 +37,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEDIAEVENT']._serialized_start=157
   _globals['_MEDIAEVENT']._serialized_end=693
   _globals['_UPLOADCOMPLETED']._serialized_start=696
-  _globals['_UPLOADCOMPLETED']._serialized_end=849
-  _globals['_JOBPLANNED']._serialized_start=852
-  _globals['_JOBPLANNED']._serialized_end=987
-  _globals['_JOBPLAYABLE']._serialized_start=989
-  _globals['_JOBPLAYABLE']._serialized_end=1070
-  _globals['_JOBSUCCEEDED']._serialized_start=1072
-  _globals['_JOBSUCCEEDED']._serialized_end=1104
-  _globals['_JOBFAILED']._serialized_start=1106
-  _globals['_JOBFAILED']._serialized_end=1215
-  _globals['_VIDEODELETED']._serialized_start=1217
-  _globals['_VIDEODELETED']._serialized_end=1231
+  _globals['_UPLOADCOMPLETED']._serialized_end=879
+  _globals['_JOBPLANNED']._serialized_start=882
+  _globals['_JOBPLANNED']._serialized_end=1017
+  _globals['_JOBPLAYABLE']._serialized_start=1019
+  _globals['_JOBPLAYABLE']._serialized_end=1100
+  _globals['_JOBSUCCEEDED']._serialized_start=1102
+  _globals['_JOBSUCCEEDED']._serialized_end=1134
+  _globals['_JOBFAILED']._serialized_start=1136
+  _globals['_JOBFAILED']._serialized_end=1245
+  _globals['_VIDEODELETED']._serialized_start=1247
+  _globals['_VIDEODELETED']._serialized_end=1261
 # @@protoc_insertion_point(module_scope)

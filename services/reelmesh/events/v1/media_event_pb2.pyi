@@ -104,6 +104,7 @@ class UploadCompleted(_message.Message):
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    PROTECTED_FIELD_NUMBER: _builtins.int
     upload: _builtins.str
     """Upload it came by."""
     source: _builtins.str
@@ -114,6 +115,8 @@ class UploadCompleted(_message.Message):
     """What the client called the file."""
     title: _builtins.str
     """Title asked for."""
+    protected: _builtins.bool
+    """True when what is made of it is to be encrypted."""
     def __init__(
         self,
         *,
@@ -122,10 +125,11 @@ class UploadCompleted(_message.Message):
         total_size: _builtins.int = ...,
         display_name: _builtins.str = ...,
         title: _builtins.str = ...,
+        protected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "source", b"source", "title", b"title", "total_size", b"total_size", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "protected", b"protected", "source", b"source", "title", b"title", "total_size", b"total_size", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

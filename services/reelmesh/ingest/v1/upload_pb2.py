@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freelmesh/ingest/v1/upload.proto\x12\x12reelmesh.ingest.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x05\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x43\n\x0c\x64isplay_name\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x18\xff\x01\x32\x16^[^\\x00-\\x1f\\x7f/\\\\]*$R\x0b\x64isplayName\x12+\n\ntotal_size\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x00R\ttotalSize\x88\x01\x01\x12%\n\x0epersisted_size\x18\x04 \x01(\x03R\rpersistedSize\x12\x1b\n\x06\x63rc32c\x18\x05 \x01(\x07H\x01R\x06\x63rc32c\x88\x01\x01\x12\x36\n\x05state\x18\x06 \x01(\x0e\x32 .reelmesh.ingest.v1.Upload.StateR\x05state\x12T\n\x05video\x18\x07 \x01(\tB>\xbaH;r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$\xd8\x01\x01R\x05video\x12\x1e\n\x05title\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x05title\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12%\n\x0e\x66\x61ilure_reason\x18\x0b \x01(\tR\rfailureReason\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x13\n\x0fSTATE_CANCELLED\x10\x04\x12\x11\n\rSTATE_EXPIRED\x10\x05\x42\r\n\x0b_total_sizeB\t\n\x07_crc32cb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freelmesh/ingest/v1/upload.proto\x12\x12reelmesh.ingest.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x06\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x43\n\x0c\x64isplay_name\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x18\xff\x01\x32\x16^[^\\x00-\\x1f\\x7f/\\\\]*$R\x0b\x64isplayName\x12+\n\ntotal_size\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x00R\ttotalSize\x88\x01\x01\x12%\n\x0epersisted_size\x18\x04 \x01(\x03R\rpersistedSize\x12\x1b\n\x06\x63rc32c\x18\x05 \x01(\x07H\x01R\x06\x63rc32c\x88\x01\x01\x12\x36\n\x05state\x18\x06 \x01(\x0e\x32 .reelmesh.ingest.v1.Upload.StateR\x05state\x12T\n\x05video\x18\x07 \x01(\tB>\xbaH;r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$\xd8\x01\x01R\x05video\x12\x1e\n\x05title\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03R\x05title\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12%\n\x0e\x66\x61ilure_reason\x18\x0b \x01(\tR\rfailureReason\x12O\n\nprotection\x18\x0c \x01(\x0e\x32%.reelmesh.ingest.v1.Upload.ProtectionB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nprotection\"R\n\nProtection\x12\x1a\n\x16PROTECTION_UNSPECIFIED\x10\x00\x12\x14\n\x10PROTECTION_CLEAR\x10\x01\x12\x12\n\x0ePROTECTION_DRM\x10\x02\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x13\n\x0fSTATE_CANCELLED\x10\x04\x12\x11\n\rSTATE_EXPIRED\x10\x05\x42\r\n\x0b_total_sizeB\t\n\x07_crc32cb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,8 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOAD'].fields_by_name['video']._serialized_options = b'\272H;r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$\330\001\001'
   _globals['_UPLOAD'].fields_by_name['title']._loaded_options = None
   _globals['_UPLOAD'].fields_by_name['title']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_UPLOAD'].fields_by_name['protection']._loaded_options = None
+  _globals['_UPLOAD'].fields_by_name['protection']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_UPLOAD']._serialized_start=118
-  _globals['_UPLOAD']._serialized_end=818
-  _globals['_UPLOAD_STATE']._serialized_start=665
-  _globals['_UPLOAD_STATE']._serialized_end=792
+  _globals['_UPLOAD']._serialized_end=983
+  _globals['_UPLOAD_PROTECTION']._serialized_start=746
+  _globals['_UPLOAD_PROTECTION']._serialized_end=828
+  _globals['_UPLOAD_STATE']._serialized_start=830
+  _globals['_UPLOAD_STATE']._serialized_end=957
 # @@protoc_insertion_point(module_scope)

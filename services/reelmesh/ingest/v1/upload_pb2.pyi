@@ -24,6 +24,29 @@ class Upload(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Protection:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ProtectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Upload._Protection.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PROTECTION_UNSPECIFIED: Upload._Protection.ValueType  # 0
+        """The installation's default."""
+        PROTECTION_CLEAR: Upload._Protection.ValueType  # 1
+        """Not encrypted."""
+        PROTECTION_DRM: Upload._Protection.ValueType  # 2
+        """Encrypted; players need licenses."""
+
+    class Protection(_Protection, metaclass=_ProtectionEnumTypeWrapper):
+        """Whether a presentation is encrypted."""
+
+    PROTECTION_UNSPECIFIED: Upload.Protection.ValueType  # 0
+    """The installation's default."""
+    PROTECTION_CLEAR: Upload.Protection.ValueType  # 1
+    """Not encrypted."""
+    PROTECTION_DRM: Upload.Protection.ValueType  # 2
+    """Encrypted; players need licenses."""
+
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -70,6 +93,7 @@ class Upload(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "organizations/{organization}/uploads/{upload}". Output only."""
     display_name: _builtins.str
@@ -92,6 +116,10 @@ class Upload(_message.Message):
     """Title of the video that is made; display_name where it is empty."""
     failure_reason: _builtins.str
     """Why it failed, a stable reason in upper snake case; empty otherwise. Output only."""
+    protection: Global___Upload.Protection.ValueType
+    """Whether the video's presentation is encrypted. Unspecified asks for the installation's default; what was chosen is
+    told from then on.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created. Output only."""
@@ -114,10 +142,11 @@ class Upload(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         failure_reason: _builtins.str = ...,
+        protection: Global___Upload.Protection.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_crc32c", b"_crc32c", "_total_size", b"_total_size", "crc32c", b"crc32c", "create_time", b"create_time", "expire_time", b"expire_time", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crc32c", b"_crc32c", "_total_size", b"_total_size", "crc32c", b"crc32c", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "failure_reason", b"failure_reason", "name", b"name", "persisted_size", b"persisted_size", "state", b"state", "title", b"title", "total_size", b"total_size", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crc32c", b"_crc32c", "_total_size", b"_total_size", "crc32c", b"crc32c", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "failure_reason", b"failure_reason", "name", b"name", "persisted_size", b"persisted_size", "protection", b"protection", "state", b"state", "title", b"title", "total_size", b"total_size", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__crc32c: _TypeAlias = _typing.Literal["crc32c"]  # noqa: Y015
     _WhichOneofArgType__crc32c: _TypeAlias = _typing.Literal["_crc32c", b"_crc32c"]  # noqa: Y015

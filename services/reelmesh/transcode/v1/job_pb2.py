@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from reelmesh.media.v1 import media_pb2 as reelmesh_dot_media_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freelmesh/transcode/v1/job.proto\x12\x15reelmesh.transcode.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dreelmesh/media/v1/media.proto\"\xa8\x08\n\x03Job\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05video\x18\x02 \x01(\tR\x05video\x12T\n\x06upload\x18\x03 \x01(\tB<\xbaH9r725^organizations/[a-z0-9-]{1,63}/uploads/[0-9a-f-]{36}$R\x06upload\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32 .reelmesh.transcode.v1.Job.StateR\x05state\x12\x1a\n\x08playable\x18\x05 \x01(\x08R\x08playable\x12<\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\".reelmesh.transcode.v1.Job.FailureR\x07\x66\x61ilure\x12\x30\n\x06tracks\x18\x07 \x03(\x0b\x32\x18.reelmesh.media.v1.TrackR\x06tracks\x12\x35\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12?\n\x08progress\x18\t \x01(\x0b\x32#.reelmesh.transcode.v1.Job.ProgressR\x08progress\x12\x1a\n\x08revision\x18\n \x01(\x03R\x08revision\x12;\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12?\n\rplayable_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cplayableTime\x12\x35\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12#\n\rsource_frames\x18\x0e \x01(\x03R\x0csourceFrames\x12\x16\n\x06\x66rames\x18\x0f \x01(\x03R\x06\x66rames\x1aO\n\x07\x46\x61ilure\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x12\n\x04task\x18\x03 \x01(\tR\x04task\x1a\x82\x01\n\x08Progress\x12\x14\n\x05tasks\x18\x01 \x01(\x05R\x05tasks\x12\x1d\n\ntasks_done\x18\x02 \x01(\x05R\ttasksDone\x12\x1d\n\nbytes_read\x18\x03 \x01(\x03R\tbytesRead\x12\"\n\x0credeliveries\x18\x04 \x01(\x05R\x0credeliveries\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_INSPECTING\x10\x01\x12\x12\n\x0eSTATE_ENCODING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freelmesh/transcode/v1/job.proto\x12\x15reelmesh.transcode.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dreelmesh/media/v1/media.proto\"\xc6\x08\n\x03Job\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05video\x18\x02 \x01(\tR\x05video\x12T\n\x06upload\x18\x03 \x01(\tB<\xbaH9r725^organizations/[a-z0-9-]{1,63}/uploads/[0-9a-f-]{36}$R\x06upload\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32 .reelmesh.transcode.v1.Job.StateR\x05state\x12\x1a\n\x08playable\x18\x05 \x01(\x08R\x08playable\x12<\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\".reelmesh.transcode.v1.Job.FailureR\x07\x66\x61ilure\x12\x30\n\x06tracks\x18\x07 \x03(\x0b\x32\x18.reelmesh.media.v1.TrackR\x06tracks\x12\x35\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12?\n\x08progress\x18\t \x01(\x0b\x32#.reelmesh.transcode.v1.Job.ProgressR\x08progress\x12\x1a\n\x08revision\x18\n \x01(\x03R\x08revision\x12;\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12?\n\rplayable_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cplayableTime\x12\x35\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12#\n\rsource_frames\x18\x0e \x01(\x03R\x0csourceFrames\x12\x16\n\x06\x66rames\x18\x0f \x01(\x03R\x06\x66rames\x12\x1c\n\tprotected\x18\x10 \x01(\x08R\tprotected\x1aO\n\x07\x46\x61ilure\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x12\n\x04task\x18\x03 \x01(\tR\x04task\x1a\x82\x01\n\x08Progress\x12\x14\n\x05tasks\x18\x01 \x01(\x05R\x05tasks\x12\x1d\n\ntasks_done\x18\x02 \x01(\x05R\ttasksDone\x12\x1d\n\nbytes_read\x18\x03 \x01(\x03R\tbytesRead\x12\"\n\x0credeliveries\x18\x04 \x01(\x05R\x0credeliveries\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STATE_INSPECTING\x10\x01\x12\x12\n\x0eSTATE_ENCODING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB'].fields_by_name['upload']._loaded_options = None
   _globals['_JOB'].fields_by_name['upload']._serialized_options = b'\272H9r725^organizations/[a-z0-9-]{1,63}/uploads/[0-9a-f-]{36}$'
   _globals['_JOB']._serialized_start=184
-  _globals['_JOB']._serialized_end=1248
-  _globals['_JOB_FAILURE']._serialized_start=905
-  _globals['_JOB_FAILURE']._serialized_end=984
-  _globals['_JOB_PROGRESS']._serialized_start=987
-  _globals['_JOB_PROGRESS']._serialized_end=1117
-  _globals['_JOB_STATE']._serialized_start=1120
-  _globals['_JOB_STATE']._serialized_end=1248
+  _globals['_JOB']._serialized_end=1278
+  _globals['_JOB_FAILURE']._serialized_start=935
+  _globals['_JOB_FAILURE']._serialized_end=1014
+  _globals['_JOB_PROGRESS']._serialized_start=1017
+  _globals['_JOB_PROGRESS']._serialized_end=1147
+  _globals['_JOB_STATE']._serialized_start=1150
+  _globals['_JOB_STATE']._serialized_end=1278
 # @@protoc_insertion_point(module_scope)

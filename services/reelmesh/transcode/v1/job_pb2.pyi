@@ -138,6 +138,7 @@ class Job(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     SOURCE_FRAMES_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
+    PROTECTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "organizations/{organization}/jobs/{job}". Output only."""
     video: _builtins.str
@@ -156,6 +157,8 @@ class Job(_message.Message):
     """Frames that each rendition has when it is complete; the source's own number where its frames are evenly spaced.
     Output only.
     """
+    protected: _builtins.bool
+    """True when its tracks are encrypted, as the upload asked. Output only."""
     @_builtins.property
     def failure(self) -> Global___Job.Failure:
         """Why it ended without a result; absent otherwise. Output only."""
@@ -202,10 +205,11 @@ class Job(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         source_frames: _builtins.int = ...,
         frames: _builtins.int = ...,
+        protected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "duration", b"duration", "end_time", b"end_time", "failure", b"failure", "playable_time", b"playable_time", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "duration", b"duration", "end_time", b"end_time", "failure", b"failure", "frames", b"frames", "name", b"name", "playable", b"playable", "playable_time", b"playable_time", "progress", b"progress", "revision", b"revision", "source_frames", b"source_frames", "state", b"state", "tracks", b"tracks", "upload", b"upload", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "duration", b"duration", "end_time", b"end_time", "failure", b"failure", "frames", b"frames", "name", b"name", "playable", b"playable", "playable_time", b"playable_time", "progress", b"progress", "protected", b"protected", "revision", b"revision", "source_frames", b"source_frames", "state", b"state", "tracks", b"tracks", "upload", b"upload", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,7 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Task(_message.Message):
-    """One unit of work on topic reelmesh.transcode.tasks. Repeating it gives the same objects under the same keys."""
+    """One unit of work on topic reelmesh.transcode.tasks. Repeating it gives the same objects under the same keys,
+    but for the initialization vectors of scheme cenc, which are never used twice.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -36,6 +38,7 @@ class Task(_message.Message):
     INSPECT_FIELD_NUMBER: _builtins.int
     VIDEO_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
+    VIDEO_NAME_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     """Job that the task belongs to, "organizations/{organization}/jobs/{job}"."""
     id: _builtins.str
@@ -46,6 +49,8 @@ class Task(_message.Message):
     """Key of the source's SourceManifest in the raw store."""
     prefix: _builtins.str
     """Folder of the presentation in the media store, without a slash at the end."""
+    video_name: _builtins.str
+    """Video that it is for, "organizations/{organization}/videos/{video}", whose keys encrypt what is made."""
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
         """The worker gives up after this long; shorter than the queue's lock, so that no two workers hold one task."""
@@ -74,10 +79,11 @@ class Task(_message.Message):
         inspect: Global___InspectWork | None = ...,
         video: Global___VideoWork | None = ...,
         audio: Global___AudioWork | None = ...,
+        video_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "inspect", b"inspect", "time_limit", b"time_limit", "video", b"video", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "audio", b"audio", "id", b"id", "inspect", b"inspect", "job", b"job", "prefix", b"prefix", "source", b"source", "time_limit", b"time_limit", "video", b"video", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "audio", b"audio", "id", b"id", "inspect", b"inspect", "job", b"job", "prefix", b"prefix", "source", b"source", "time_limit", b"time_limit", "video", b"video", "video_name", b"video_name", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["inspect", "video", "audio"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
@@ -210,6 +216,7 @@ class VideoRendition(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     CRF_FIELD_NUMBER: _builtins.int
     MAX_BITRATE_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     track: _builtins.str
     """Track of the presentation."""
     width: _builtins.int
@@ -220,6 +227,10 @@ class VideoRendition(_message.Message):
     """Constant rate factor of x264."""
     max_bitrate: _builtins.int
     """Ceiling of the bitrate in bits per second."""
+    @_builtins.property
+    def protection(self) -> _media_pb2.Protection:
+        """How to encrypt it, without pssh boxes; absent where it stays clear."""
+
     def __init__(
         self,
         *,
@@ -228,10 +239,11 @@ class VideoRendition(_message.Message):
         height: _builtins.int = ...,
         crf: _builtins.float = ...,
         max_bitrate: _builtins.int = ...,
+        protection: _media_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["protection", b"protection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crf", b"crf", "height", b"height", "max_bitrate", b"max_bitrate", "track", b"track", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crf", b"crf", "height", b"height", "max_bitrate", b"max_bitrate", "protection", b"protection", "track", b"track", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +266,7 @@ class AudioWork(_message.Message):
     SEGMENT_SECONDS_FIELD_NUMBER: _builtins.int
     SEGMENT_SECONDS_FIRST_FIELD_NUMBER: _builtins.int
     ALWAYS_FIELD_NUMBER: _builtins.int
+    PROTECTION_FIELD_NUMBER: _builtins.int
     stream: _builtins.int
     """Index of the sound stream in the file."""
     origin: _builtins.float
@@ -282,6 +295,10 @@ class AudioWork(_message.Message):
         empty.
         """
 
+    @_builtins.property
+    def protection(self) -> _media_pb2.Protection:
+        """How to encrypt it, without pssh boxes; absent where it stays clear."""
+
     def __init__(
         self,
         *,
@@ -296,10 +313,11 @@ class AudioWork(_message.Message):
         segment_seconds: _builtins.float = ...,
         segment_seconds_first: _builtins.float = ...,
         always: _abc.Iterable[_media_pb2.ByteRange] | None = ...,
+        protection: _media_pb2.Protection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["protection", b"protection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["always", b"always", "bitrate", b"bitrate", "channels", b"channels", "duration", b"duration", "origin", b"origin", "ranges", b"ranges", "sample_rate", b"sample_rate", "segment_seconds", b"segment_seconds", "segment_seconds_first", b"segment_seconds_first", "stream", b"stream", "track", b"track"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["always", b"always", "bitrate", b"bitrate", "channels", b"channels", "duration", b"duration", "origin", b"origin", "protection", b"protection", "ranges", b"ranges", "sample_rate", b"sample_rate", "segment_seconds", b"segment_seconds", "segment_seconds_first", b"segment_seconds_first", "stream", b"stream", "track", b"track"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

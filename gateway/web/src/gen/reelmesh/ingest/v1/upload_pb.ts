@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/ingest/v1/upload.proto.
  */
 export const file_reelmesh_ingest_v1_upload: GenFile = /*@__PURE__*/
-  fileDesc("Ch9yZWVsbWVzaC9pbmdlc3QvdjEvdXBsb2FkLnByb3RvEhJyZWVsbWVzaC5pbmdlc3QudjEiywQKBlVwbG9hZBIMCgRuYW1lGAEgASgJEjYKDGRpc3BsYXlfbmFtZRgCIAEoCUIgukgdchsY/wEyFl5bXlx4MDAtXHgxZlx4N2YvXFxdKiQSIAoKdG90YWxfc2l6ZRgDIAEoA0IHukgEIgIgAEgAiAEBEhYKDnBlcnNpc3RlZF9zaXplGAQgASgDEhMKBmNyYzMyYxgFIAEoB0gBiAEBEi8KBXN0YXRlGAYgASgOMiAucmVlbG1lc2guaW5nZXN0LnYxLlVwbG9hZC5TdGF0ZRJNCgV2aWRlbxgHIAEoCUI+ukg72AEBcjYyNF5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS92aWRlb3MvWzAtOWEtZi1dezM2fSQSFwoFdGl0bGUYCCABKAlCCLpIBXIDGPQDEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOZmFpbHVyZV9yZWFzb24YCyABKAkifwoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIQCgxTVEFURV9BQ1RJVkUQARITCg9TVEFURV9TVUNDRUVERUQQAhIQCgxTVEFURV9GQUlMRUQQAxITCg9TVEFURV9DQU5DRUxMRUQQBBIRCg1TVEFURV9FWFBJUkVEEAVCDQoLX3RvdGFsX3NpemVCCQoHX2NyYzMyY2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch9yZWVsbWVzaC9pbmdlc3QvdjEvdXBsb2FkLnByb3RvEhJyZWVsbWVzaC5pbmdlc3QudjEi5AUKBlVwbG9hZBIMCgRuYW1lGAEgASgJEjYKDGRpc3BsYXlfbmFtZRgCIAEoCUIgukgdchsY/wEyFl5bXlx4MDAtXHgxZlx4N2YvXFxdKiQSIAoKdG90YWxfc2l6ZRgDIAEoA0IHukgEIgIgAEgAiAEBEhYKDnBlcnNpc3RlZF9zaXplGAQgASgDEhMKBmNyYzMyYxgFIAEoB0gBiAEBEi8KBXN0YXRlGAYgASgOMiAucmVlbG1lc2guaW5nZXN0LnYxLlVwbG9hZC5TdGF0ZRJNCgV2aWRlbxgHIAEoCUI+ukg72AEBcjYyNF5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS92aWRlb3MvWzAtOWEtZi1dezM2fSQSFwoFdGl0bGUYCCABKAlCCLpIBXIDGPQDEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOZmFpbHVyZV9yZWFzb24YCyABKAkSQwoKcHJvdGVjdGlvbhgMIAEoDjIlLnJlZWxtZXNoLmluZ2VzdC52MS5VcGxvYWQuUHJvdGVjdGlvbkIIukgFggECEAEiUgoKUHJvdGVjdGlvbhIaChZQUk9URUNUSU9OX1VOU1BFQ0lGSUVEEAASFAoQUFJPVEVDVElPTl9DTEVBUhABEhIKDlBST1RFQ1RJT05fRFJNEAIifwoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIQCgxTVEFURV9BQ1RJVkUQARITCg9TVEFURV9TVUNDRUVERUQQAhIQCgxTVEFURV9GQUlMRUQQAxITCg9TVEFURV9DQU5DRUxMRUQQBBIRCg1TVEFURV9FWFBJUkVEEAVCDQoLX3RvdGFsX3NpemVCCQoHX2NyYzMyY2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * An upload of one source file, from its creation until its bytes become the source of a video.
@@ -101,6 +101,14 @@ export type Upload = Message<"reelmesh.ingest.v1.Upload"> & {
    * @generated from field: string failure_reason = 11;
    */
   failureReason: string;
+
+  /**
+   * Whether the video's presentation is encrypted. Unspecified asks for the installation's default; what was chosen is
+   * told from then on.
+   *
+   * @generated from field: reelmesh.ingest.v1.Upload.Protection protection = 12;
+   */
+  protection: Upload_Protection;
 };
 
 /**
@@ -109,6 +117,40 @@ export type Upload = Message<"reelmesh.ingest.v1.Upload"> & {
  */
 export const UploadSchema: GenMessage<Upload> = /*@__PURE__*/
   messageDesc(file_reelmesh_ingest_v1_upload, 0);
+
+/**
+ * Whether a presentation is encrypted.
+ *
+ * @generated from enum reelmesh.ingest.v1.Upload.Protection
+ */
+export enum Upload_Protection {
+  /**
+   * The installation's default.
+   *
+   * @generated from enum value: PROTECTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Not encrypted.
+   *
+   * @generated from enum value: PROTECTION_CLEAR = 1;
+   */
+  CLEAR = 1,
+
+  /**
+   * Encrypted; players need licenses.
+   *
+   * @generated from enum value: PROTECTION_DRM = 2;
+   */
+  DRM = 2,
+}
+
+/**
+ * Describes the enum reelmesh.ingest.v1.Upload.Protection.
+ */
+export const Upload_ProtectionSchema: GenEnum<Upload_Protection> = /*@__PURE__*/
+  enumDesc(file_reelmesh_ingest_v1_upload, 0, 0);
 
 /**
  * Where an upload stands.
@@ -163,5 +205,5 @@ export enum Upload_State {
  * Describes the enum reelmesh.ingest.v1.Upload.State.
  */
 export const Upload_StateSchema: GenEnum<Upload_State> = /*@__PURE__*/
-  enumDesc(file_reelmesh_ingest_v1_upload, 0, 0);
+  enumDesc(file_reelmesh_ingest_v1_upload, 0, 1);
 
