@@ -29,6 +29,8 @@ ADMISSION = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OK}
 """What an empty message is answered with where the caller is admitted."""
 ADMITTED = {
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),
+    ("playback", "reelmesh.billing.v1.EntitlementService/Begin"),
+    ("playback", "reelmesh.billing.v1.EntitlementService/Check"),
     ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
     ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
     ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
@@ -38,6 +40,7 @@ ADMITTED = {
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
+    "reelmesh.billing.v1.EntitlementService/Begin",
     "reelmesh.identity.v1.BootstrapService/Bootstrap",
     "reelmesh.drm.v1.KeyService/CreateContentKeys",
     "reelmesh.drm.v1.KeyService/GetContentKeys",

@@ -123,6 +123,8 @@ class Presentation:
     duration: timedelta
     """Of the whole, known before all of it is there."""
     tracks: tuple[Track, ...]
+    protected: bool = False
+    """True when some of it is encrypted: players need licenses."""
 
     @property
     def videos(self) -> list[Track]:
@@ -166,6 +168,7 @@ def from_proto(index: SegmentIndex) -> Presentation:
         complete=index.complete,
         duration=index.duration.ToTimedelta(),
         tracks=tracks if index.complete else _abreast(tracks),
+        protected=any(entry.track.HasField("protection") for entry in index.tracks),
     )
 
 
