@@ -26,6 +26,7 @@ _EXAMPLE_ADDRESSES = {
     "playback": ["127.0.0.1:9004"],
     "identity": ["127.0.0.1:9005"],
     "drm": ["127.0.0.1:9006"],
+    "billing": ["127.0.0.1:9007"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"

@@ -26,7 +26,7 @@ from reelmesh.stores.bundle import Connections, Stores
 from reelmesh_gateway.mesh import load as load_topology
 from reelmesh_gateway.service_config import service_config
 
-TARGETS = ("ingest", "transcode", "catalog", "playback", "identity", "drm", "worker")
+TARGETS = ("ingest", "transcode", "catalog", "playback", "identity", "drm", "billing", "worker")
 """Everything that can be served; each has a wiring.py in its folder."""
 
 log = logging.getLogger(__name__)

@@ -30,6 +30,8 @@ ADMISSION = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OK}
 ADMITTED = {
     ("cli", "reelmesh.drm.v1.KeyService/RewrapContentKeys"),
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),
+    ("playback", "reelmesh.billing.v1.EntitlementService/Begin"),
+    ("playback", "reelmesh.billing.v1.EntitlementService/Check"),
     ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
     ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
     ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
@@ -39,6 +41,7 @@ ADMITTED = {
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
+    "reelmesh.billing.v1.EntitlementService/Begin",
     "reelmesh.identity.v1.BootstrapService/Bootstrap",
     "reelmesh.drm.v1.KeyService/CreateContentKeys",
     "reelmesh.drm.v1.KeyService/GetContentKeys",

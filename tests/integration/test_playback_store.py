@@ -13,9 +13,11 @@ from reelmesh.events.v1.identity_event_pb2 import IdentityEvent, UserDeleted
 from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.erasures import Erasures
+from reelmesh.playback.errors import StreamLimit
+from reelmesh.playback.model import Session
 from reelmesh.playback.progress import Progress, Watching
-from reelmesh.playback.sessions import Session
-from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore
+from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore, CassandraSlotStore
+from reelmesh.playback.streams import Streams
 from reelmesh.stores.cassandra import Cassandra
 from reelmesh.stores.events import Record
 from reelmesh.stores.migrations import migrate
@@ -155,3 +157,40 @@ async def test_nothing_is_left_of_a_viewer_who_is_erased(
         await Erasures(watching).handle(Record("topic", "ann", event.SerializeToString()))
     assert await progress_store.all(organization, "ann") == []
     assert await progress_store.all(organization, "bob") == [other]
+
+
+async def test_what_is_noted_of_a_session(sessions: CassandraSessionStore, session: Session) -> None:
+    await sessions.add(replace(session, device="tv"))
+    assert await sessions.ending(session.name) == ""
+    await asyncio.gather(*(sessions.note_place(session, place) for place in ("a", "b", "a")))
+    await sessions.end(session, "SESSION_ENDED")
+    assert await sessions.ending(session.name) == "SESSION_ENDED"
+    noted = replace(session, device="tv", places=frozenset({"a", "b"}), end_reason="SESSION_ENDED")
+    assert await sessions.load(session.name) == noted
+
+
+@pytest.mark.parametrize("callers", [3, 12])
+async def test_however_many_race_a_plan_of_two_streams_has_two(
+    cassandra: Cassandra, sessions: CassandraSessionStore, organization: str, callers: int
+) -> None:
+    lapse = timedelta(seconds=90)
+    stores = [CassandraSlotStore(cassandra, lapse) for _ in range(callers)]
+    names = [SessionName(organization, IDS.new()) for _ in range(callers)]
+    user = f"users/{uuid.uuid4()}"
+    answers = await asyncio.gather(
+        *(Streams(store, CLOCK, lapse).hold(name, user, 2) for store, name in zip(stores, names, strict=True)),
+        return_exceptions=True,
+    )
+    got = [name for name, answer in zip(names, answers, strict=True) if not isinstance(answer, BaseException)]
+    assert len(got) == 2
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert all(isinstance(answer, StreamLimit) for answer in refused)
+    streams = Streams(stores[0], CLOCK, lapse)
+    assert [await streams.holds(name, user, 2) for name in names] == [name in got for name in names]
+    for name in got:
+        assert await streams.hold(name, user, 2) == []
+    await streams.free(got[0], user)
+    late = next(name for name in names if name not in got)
+    assert await streams.hold(late, user, 2) == []
+    newest = SessionName(organization, IDS.new())
+    assert await streams.hold(newest, user, 2, take_over=True) == [got[1]]

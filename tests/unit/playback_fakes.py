@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from media_fakes import PSSH, digest
 
 from reelmesh.media.v1.media_pb2 import Protection
 from reelmesh.mesh.names import SessionName, VideoName
-from reelmesh.playback.errors import NothingToPlay, VideoUnknown
+from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
+from reelmesh.playback.model import Limits, Session, Standing
 from reelmesh.playback.presentation import Presentation, from_proto
 from reelmesh.playback.progress import Progress
-from reelmesh.playback.sessions import Session, Standing
+from reelmesh.playback.streams import Slot, Slots
+from reelmesh.playback.watcher import Watcher
 from reelmesh.transcode.protection import SCHEMES, label_of
 from reelmesh.transcode.v1.segment_index_pb2 import SegmentIndex
 
@@ -140,6 +144,52 @@ class MemorySessionStore:
 
     async def load(self, name: SessionName) -> Session | None:
         return self.sessions.get(name)
+
+    async def ending(self, name: SessionName) -> str:
+        return self.sessions[name].end_reason if name in self.sessions else ""
+
+    async def note_place(self, session: Session, place: str) -> None:
+        known = self.sessions[session.name]
+        self.sessions[session.name] = replace(known, places=known.places | {place})
+
+    async def end(self, session: Session, reason: str) -> None:
+        self.sessions[session.name] = replace(self.sessions[session.name], end_reason=reason)
+
+
+class MemorySlotStore:
+    """Slots in a dictionary."""
+
+    def __init__(self) -> None:
+        self.slots: dict[tuple[str, str], Slots] = {}
+
+    async def load(self, organization: str, user: str) -> Slots:
+        return self.slots.get((organization, user), Slots(0, ()))
+
+    async def replace(self, organization: str, user: str, old: Slots, held: Sequence[Slot]) -> bool:
+        await asyncio.sleep(0)  # others come in between
+        if await self.load(organization, user) != old:
+            return False
+        self.slots[organization, user] = Slots(old.revision + 1, tuple(held))
+        return True
+
+
+class FakeEntitlements:
+    """Billing's word: a reason to refuse, or limits. Remembers who began."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.limits = Limits(0, ("AUDIO", "SD", "HD"), offline=False)
+        self.begun: list[Watcher] = []
+
+    async def begin(self, video: VideoName, watcher: Watcher) -> Limits:
+        limits = await self.check(video, watcher)
+        self.begun.append(watcher)
+        return limits
+
+    async def check(self, video: VideoName, watcher: Watcher) -> Limits:
+        if self.reason:
+            raise NotEntitled(self.reason, "organizations/acme/policies/default@1", ["organizations/acme/plans/gold"])
+        return self.limits
 
 
 class MemoryProgressStore:

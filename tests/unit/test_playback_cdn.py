@@ -12,11 +12,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from lxml import etree
-from playback_fakes import VIDEO, FakeSource, ManualClock, index
+from playback_fakes import VIDEO, FakeSource, ManualClock, MemorySessionStore, index
 
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import SessionName
 from reelmesh.playback.cdn import CloudFront, GatewayTokens
+from reelmesh.playback.endings import Endings
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.tokens import Tokens, Viewing
@@ -80,7 +81,9 @@ async def test_a_cdns_query_ends_every_address_of_both_manifests(key: rsa.RSAPri
     clock, keys = ManualClock(), KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
     presentations = Presentations(FakeSource(index(3)), clock.monotonic)
     tokens = Tokens(keys, CloudFront("K1", key, "https://cdn.example"), clock, timedelta(minutes=15))
-    manifests = Manifests(presentations, tokens, clock, "https://cdn.example")
+    manifests = Manifests(
+        presentations, tokens, Endings(MemorySessionStore(), clock.monotonic), clock, "https://cdn.example"
+    )
     viewing = Viewing(SessionName("acme", "1"), VIDEO, clock.now() + timedelta(hours=1))
     presentation = await presentations.get(VIDEO)
     media = tokens.for_media(viewing, presentation)

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
 from playback_fakes import VIDEO, index
 
+from reelmesh.billing.v1.entitlement_pb2 import Decision
+from reelmesh.billing.v1.entitlement_service_pb2 import BeginResponse, CheckResponse
+from reelmesh.billing.v1.entitlement_service_pb2_grpc import add_EntitlementServiceServicer_to_server
 from reelmesh.catalog.v1 import video_service_pb2
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2_grpc import add_VideoServiceServicer_to_server
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.playback.errors import NothingToPlay, VideoUnknown
-from reelmesh.playback.peers import CatalogVideos, TranscodeIndex
-from reelmesh.playback.sessions import Standing
+from reelmesh.mesh.person import Role
+from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
+from reelmesh.playback.model import Limits, Standing
+from reelmesh.playback.peers import BillingEntitlements, CatalogVideos, TranscodeIndex
+from reelmesh.playback.watcher import Watcher
 from reelmesh.transcode.v1 import segment_index_service_pb2
 from reelmesh.transcode.v1.segment_index_service_pb2_grpc import add_SegmentIndexServiceServicer_to_server
 
@@ -24,6 +30,8 @@ class Peers:
     def __init__(self) -> None:
         self.state: Any = Video.STATE_READY
         self.code = grpc.StatusCode.OK
+        self.decision = Decision()
+        self.asked: Any = None
 
     async def GetVideo(self, request: Any, context: Any) -> video_service_pb2.GetVideoResponse:  # noqa: N802
         await self._answer(context)
@@ -34,6 +42,16 @@ class Peers:
     ) -> segment_index_service_pb2.GetSegmentIndexResponse:
         await self._answer(context)
         return segment_index_service_pb2.GetSegmentIndexResponse(index=index(2))
+
+    async def Begin(self, request: Any, context: Any) -> BeginResponse:  # noqa: N802
+        await self._answer(context)
+        self.asked = request
+        return BeginResponse(decision=self.decision)
+
+    async def Check(self, request: Any, context: Any) -> CheckResponse:  # noqa: N802
+        await self._answer(context)
+        self.asked = request
+        return CheckResponse(decision=self.decision)
 
     async def _answer(self, context: Any) -> None:
         if self.code is not grpc.StatusCode.OK:
@@ -53,6 +71,7 @@ async def channel(peers: Peers) -> AsyncIterator[grpc.aio.Channel]:
     server = grpc.aio.server()
     both: Any = peers
     add_VideoServiceServicer_to_server(both, server)
+    add_EntitlementServiceServicer_to_server(both, server)
     add_SegmentIndexServiceServicer_to_server(both, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -101,3 +120,27 @@ async def test_what_peers_refuse(
         await CatalogVideos(channel).standing(VIDEO)
     with pytest.raises(of_transcode):
         await TranscodeIndex(channel).read(VIDEO)
+
+
+async def test_billing_s_word(peers: Peers, channel: grpc.aio.Channel) -> None:
+    billing = BillingEntitlements(channel)
+    watcher = Watcher("users/ann", Role.VIEWER, "", "FR", "tv")
+    peers.decision.allowed = True
+    peers.decision.limits.concurrent_streams = 2
+    peers.decision.limits.labels[:] = ["AUDIO", "SD"]
+    peers.decision.limits.license_duration.seconds = 60
+    for ask in (billing.begin, billing.check):
+        assert await ask(VIDEO, watcher) == Limits(2, ("AUDIO", "SD"), False, timedelta(seconds=60), None)
+        asked = peers.asked
+        assert (asked.user, asked.role) == ("users/ann", Role.VIEWER)
+        assert (asked.watch.video, asked.watch.country, asked.watch.device) == (str(VIDEO), "FR", "tv")
+    peers.decision.CopyFrom(Decision(reason="RENTAL_EXPIRED", policy="p@1", offers=["a", "b"]))
+    for ask in (billing.begin, billing.check):
+        with pytest.raises(NotEntitled) as caught:
+            await ask(VIDEO, watcher)
+        assert caught.value.reason == "RENTAL_EXPIRED"
+        assert caught.value.metadata == {"policy": "p@1", "offers": "a b"}
+    peers.code = grpc.StatusCode.UNAVAILABLE
+    for ask in (billing.begin, billing.check):
+        with pytest.raises(Unavailable):
+            await ask(VIDEO, watcher)

@@ -18,10 +18,12 @@ from playback_fakes import (
     VIDEO,
     CountingIds,
     FakeCatalog,
+    FakeEntitlements,
     FakeSource,
     ManualClock,
     MemoryProgressStore,
     MemorySessionStore,
+    MemorySlotStore,
     index,
 )
 
@@ -29,11 +31,14 @@ from reelmesh.mesh.interceptors import Errors, Validation
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import VideoName, encode_page_token
 from reelmesh.playback.cdn import GatewayTokens
+from reelmesh.playback.endings import Endings
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
+from reelmesh.playback.model import Standing, Times
 from reelmesh.playback.progress import Watching
-from reelmesh.playback.service import ManifestService, PlaybackService
-from reelmesh.playback.sessions import Sessions, Standing
+from reelmesh.playback.service import ManifestService, PlaybackService, Told
+from reelmesh.playback.sessions import Sessions
+from reelmesh.playback.streams import Streams
 from reelmesh.playback.tokens import Tokens
 from reelmesh.playback.v1 import manifest_service_pb2 as manifest_pb
 from reelmesh.playback.v1 import playback_service_pb2 as pb
@@ -51,6 +56,7 @@ UNKNOWN_SESSION = f"{ACME}/sessions/00000000-0000-7000-8000-00000000ffff"
 
 KEYS = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
 LIFE = timedelta(minutes=15)
+TIMES = Times(timedelta(hours=24), timedelta(seconds=60), timedelta(seconds=30), timedelta(hours=12))
 
 
 @dataclass
@@ -96,19 +102,25 @@ async def world() -> AsyncIterator[World]:
     catalog.standings[VIDEO] = Standing.PLAYABLE
     presentations = Presentations(source, clock.monotonic)
     tokens = Tokens(KEYS, GatewayTokens(KEYS, "/media"), clock, LIFE)
+    store = MemorySessionStore()
     sessions = Sessions(
-        MemorySessionStore(),
+        store,
         Watching(progress),
         catalog,
+        FakeEntitlements(),
+        Streams(MemorySlotStore(), clock, TIMES.keep + TIMES.grace),
         presentations,
         tokens,
         clock,
         CountingIds(),
-        life=timedelta(hours=24),
+        TIMES,
+        places=2,
     )
+    told = Told("http://host:8080/", TIMES.keep, ("org.w3.clearkey",))
+    manifests = Manifests(presentations, tokens, Endings(store, clock.monotonic), clock, "/media")
     server = grpc.aio.server(interceptors=[Errors(), Validation(b"key")])
-    add_PlaybackServiceServicer_to_server(PlaybackService(sessions, "http://host:8080/"), server)
-    add_ManifestServiceServicer_to_server(ManifestService(Manifests(presentations, tokens, clock, "/media")), server)
+    add_PlaybackServiceServicer_to_server(PlaybackService(sessions, told), server)
+    add_ManifestServiceServicer_to_server(ManifestService(manifests), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -114,6 +114,19 @@ class PlaybackConfig:
     """Id of a key of CloudFront, where media_url is a distribution of it; empty where our gateway serves media."""
     cloudfront_key: Path = Path("keys/cloudfront.pem")
     """Its private key (RSA), PEM."""
+    keep_seconds: float = 60
+    """How often players say that a viewing goes on."""
+    grace_seconds: float = 30
+    """How much later a viewing that was not kept gives its place up."""
+    places: int = 4
+    """Places, as seen from a viewer's network and client, from which one viewing may be kept before it is shared."""
+    country_header: str = ""
+    """Header in which a CDN before the gateway says where a viewer is (ISO 3166-1 alpha-2). Empty where there is none:
+    the CDN must set it on every request, or viewers would choose."""
+    license_hours: float = 24
+    """How long a license may be used, where a policy does not say."""
+    key_systems: tuple[str, ...] = ("org.w3.clearkey",)
+    """Key systems, as EME names them, whose license servers are told to players."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +213,14 @@ class DrmConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BillingConfig:
+    """Entitlements and payments."""
+
+    default_policy: str = "members"
+    """Who may watch where an organization says nothing: "members" of it, who is "signed_in", or "anyone"."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Workers."""
 
@@ -237,6 +258,8 @@ class Config:
     """Accounts."""
     drm: DrmConfig = field(default_factory=DrmConfig)
     """Keys and licenses."""
+    billing: BillingConfig = field(default_factory=BillingConfig)
+    """Entitlements and payments."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     """Workers."""
 

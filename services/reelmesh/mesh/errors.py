@@ -21,7 +21,7 @@ class DomainError(Exception):
     """
 
     code: ClassVar[int] = code_pb2.UNKNOWN
-    reason: ClassVar[str] = "UNKNOWN"
+    reason: str = "UNKNOWN"
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None, **metadata: object) -> None:
         super().__init__(message)

@@ -35,7 +35,7 @@ def mpd(presentation: Presentation, media_url: str, query: str, published: datet
     is when this state of a growing presentation was first seen.
     """
     namespaces: Any = {None: NAMESPACE}  # the stubs know no default namespace
-    if any(track.protection for track in presentation.tracks):
+    if presentation.protected:
         namespaces["cenc"] = CENC
     root = etree.Element("MPD", nsmap=namespaces, profiles=PROFILES, minBufferTime="PT4S")
     if presentation.complete:

@@ -10,11 +10,12 @@ from html import escape
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.names import VideoName
 from reelmesh.playback import dash, hls
+from reelmesh.playback.endings import Endings
 from reelmesh.playback.errors import NothingToPlay, TrackUnknown
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
-from reelmesh.playback.tokens import Tokens
+from reelmesh.playback.tokens import Tokens, Viewing
 
 # One viewer's, for the tokens in it.
 GROWING = "private, max-age=1"
@@ -41,11 +42,18 @@ class Manifests:
     """Manifests of all videos."""
 
     def __init__(
-        self, presentations: Presentations, tokens: Tokens, clock: Clock, media_url: str, capacity: int = CAPACITY
+        self,
+        presentations: Presentations,
+        tokens: Tokens,
+        endings: Endings,
+        clock: Clock,
+        media_url: str,
+        capacity: int = CAPACITY,
     ) -> None:
         """`media_url` is where players fetch the media store: a path of the manifests' host, or a URL."""
         self._presentations = presentations
         self._tokens = tokens
+        self._endings = endings
         self._clock = clock
         self._media_url = media_url.rstrip("/")
         self._written: Lru[tuple[VideoName, str, int, bool, str], Manifest] = Lru(
@@ -53,8 +61,11 @@ class Manifests:
         )
 
     async def hls_multivariant(self, video: VideoName, token: str) -> Manifest:
-        """Return the HLS multivariant playlist. Raises as `Tokens.viewing` does, NothingToPlay, Unavailable."""
-        self._tokens.viewing(token, video)
+        """Return the HLS multivariant playlist.
+
+        Raises as `Tokens.viewing` does, SessionOver, NothingToPlay, Unavailable.
+        """
+        await self._viewing(token, video)
         presentation = await self._get(video)
         written = self._once(
             presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation, _QUERY).encode()
@@ -63,7 +74,7 @@ class Manifests:
 
     async def hls_media(self, video: VideoName, track_id: str, token: str) -> Manifest:
         """Return the HLS playlist of one track. Raises as `hls_multivariant` does, and TrackUnknown."""
-        viewing = self._tokens.viewing(token, video)
+        viewing = await self._viewing(token, video)
         presentation = await self._get(video)
         track = presentation.track(track_id)
         if track is None:
@@ -78,7 +89,7 @@ class Manifests:
 
     async def dash(self, video: VideoName, token: str) -> Manifest:
         """Return the DASH MPD. Raises as `hls_multivariant` does."""
-        viewing = self._tokens.viewing(token, video)
+        viewing = await self._viewing(token, video)
         presentation = await self._get(video)
         written = self._once(
             presentation,
@@ -87,6 +98,11 @@ class Manifests:
             lambda: dash.mpd(presentation, self._media_url, _QUERY, self._clock.now()),
         )
         return _made_out(written, escape(self._tokens.for_media(viewing, presentation).query))
+
+    async def _viewing(self, token: str, video: VideoName) -> Viewing:
+        viewing = self._tokens.viewing(token, video)
+        await self._endings.refuse(viewing.session)
+        return viewing
 
     async def _get(self, video: VideoName) -> Presentation:
         presentation = await self._presentations.get(video)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import grpc
 
+from reelmesh.annotations.v1.annotations_pb2 import Role
+from reelmesh.billing.v1.entitlement_pb2 import Decision
+from reelmesh.billing.v1.entitlement_service_pb2 import BeginRequest, CheckRequest, Watch
+from reelmesh.billing.v1.entitlement_service_pb2_grpc import EntitlementServiceStub
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2 import GetVideoRequest
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import VideoName
-from reelmesh.playback.errors import NothingToPlay, VideoUnknown
+from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
+from reelmesh.playback.model import Limits, Standing
 from reelmesh.playback.presentation import Presentation, from_proto
-from reelmesh.playback.sessions import Standing
+from reelmesh.playback.watcher import Watcher
 from reelmesh.transcode.v1.segment_index_service_pb2 import GetSegmentIndexRequest
 from reelmesh.transcode.v1.segment_index_service_pb2_grpc import SegmentIndexServiceStub
 
@@ -61,3 +66,47 @@ class CatalogVideos:
                 raise Unavailable("the catalog does not answer") from error
             raise
         return STANDINGS.get(answer.video.state, Standing.NONE)
+
+
+class BillingEntitlements:
+    """Billing's word on who may watch."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = EntitlementServiceStub(channel)
+
+    async def begin(self, video: VideoName, watcher: Watcher) -> Limits:
+        """Say what a viewer may do who begins to watch. Raises NotEntitled, Unavailable."""
+        request = BeginRequest(user=watcher.user, watch=_watch(video, watcher), role=Role.ValueType(watcher.role))
+        try:
+            return _limits((await self._stub.Begin(request)).decision)
+        except grpc.aio.AioRpcError as error:
+            raise _billing(error) from error
+
+    async def check(self, video: VideoName, watcher: Watcher) -> Limits:
+        """Say what a viewer may do who watches. Raises NotEntitled, Unavailable."""
+        request = CheckRequest(user=watcher.user, watch=_watch(video, watcher), role=Role.ValueType(watcher.role))
+        try:
+            return _limits((await self._stub.Check(request)).decision)
+        except grpc.aio.AioRpcError as error:
+            raise _billing(error) from error
+
+
+def _watch(video: VideoName, watcher: Watcher) -> Watch:
+    return Watch(video=str(video), country=watcher.country, device=watcher.device)
+
+
+def _billing(error: grpc.aio.AioRpcError) -> Exception:
+    return Unavailable("billing does not answer") if error.code() in PASSING else error
+
+
+def _limits(decision: Decision) -> Limits:
+    if not decision.allowed:
+        raise NotEntitled(decision.reason, decision.policy, decision.offers)
+    limits = decision.limits
+    return Limits(
+        limits.concurrent_streams,
+        tuple(limits.labels),
+        limits.offline_allowed,
+        limits.license_duration.ToTimedelta() if limits.HasField("license_duration") else None,
+        limits.license_renewal.ToTimedelta() if limits.HasField("license_renewal") else None,
+    )

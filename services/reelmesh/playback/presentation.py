@@ -129,6 +129,11 @@ class Presentation:
     tracks: tuple[Track, ...]
 
     @property
+    def protected(self) -> bool:
+        """True when some of it is encrypted: players need licenses."""
+        return any(track.protection for track in self.tracks)
+
+    @property
     def videos(self) -> list[Track]:
         """Tracks of the picture, in order of quality."""
         return [track for track in self.tracks if isinstance(track.format, Picture)]

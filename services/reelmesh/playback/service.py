@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
+from reelmesh.mesh import person
 from reelmesh.mesh.names import SessionName, VideoName, decode_page_token, encode_page_token, organization_of
+from reelmesh.mesh.person import Role
 from reelmesh.playback.manifests import Manifest, Manifests
+from reelmesh.playback.model import Session
 from reelmesh.playback.progress import Progress
-from reelmesh.playback.sessions import Session, Sessions
+from reelmesh.playback.sessions import Sessions
 from reelmesh.playback.v1 import manifest_service_pb2 as manifest_pb
 from reelmesh.playback.v1 import playback_service_pb2 as pb
 from reelmesh.playback.v1 import session_pb2
 from reelmesh.playback.v1.manifest_service_pb2_grpc import ManifestServiceServicer
 from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceServicer
+from reelmesh.playback.watcher import Watcher, place_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 20
+COUNTRY_LETTERS = 2
+LICENSE_PATHS: Mapping[str, str] = {
+    "org.w3.clearkey": "clearkey",
+    "com.widevine.alpha": "widevine",
+    "com.microsoft.playready": "playready",
+    "com.apple.fps": "fairplay",
+}
+"""Key systems that there are license rpcs for, and the last part of their HTTP paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What players are told besides their session."""
+
+    public_url: str
+    """Where the gateway is reached."""
+    keep_interval: timedelta
+    """How often to keep a session."""
+    key_systems: tuple[str, ...]
+    """Whose license servers to name; keys of LICENSE_PATHS."""
+    country_header: str = ""
+    """Header that says where a viewer is; empty where there is none."""
 
 
 class PlaybackService(PlaybackServiceServicer):
     """See the contract for what each rpc does."""
 
-    def __init__(self, sessions: Sessions, public_url: str) -> None:
+    def __init__(self, sessions: Sessions, told: Told) -> None:
         self._sessions = sessions
-        self._public_url = public_url.rstrip("/")
+        self._told = told
+        self._public_url = told.public_url.rstrip("/")
 
     async def CreatePlaybackSession(
         self, request: pb.CreatePlaybackSessionRequest, context: Context
     ) -> pb.CreatePlaybackSessionResponse:
         """Start a viewing."""
-        asked = request.session
+        organization = organization_of(request.parent)
         session = await self._sessions.create(
-            organization_of(request.parent), VideoName.parse(asked.video), asked.viewer, request.request_id
+            organization,
+            VideoName.parse(request.session.video),
+            self._watcher(organization, context, _made_up(request.session.viewer), request.device),
+            request.request_id,
+            take_over=request.take_over,
         )
         return pb.CreatePlaybackSessionResponse(session=self._to_proto(session))
 
@@ -42,28 +76,61 @@ class PlaybackService(PlaybackServiceServicer):
         self, request: pb.GetPlaybackSessionRequest, context: Context
     ) -> pb.GetPlaybackSessionResponse:
         """Return a viewing."""
-        session = await self._sessions.get(SessionName.parse(request.name))
+        name = SessionName.parse(request.name)
+        session = await self._sessions.get(name, self._watcher(name.organization, context))
         return pb.GetPlaybackSessionResponse(session=self._to_proto(session))
+
+    async def KeepPlaybackSession(
+        self, request: pb.KeepPlaybackSessionRequest, context: Context
+    ) -> pb.KeepPlaybackSessionResponse:
+        """Go on with a viewing."""
+        name = SessionName.parse(request.name)
+        session = await self._sessions.keep(name, self._watcher(name.organization, context))
+        return pb.KeepPlaybackSessionResponse(session=self._to_proto(session))
+
+    async def EndPlaybackSession(
+        self, request: pb.EndPlaybackSessionRequest, context: Context
+    ) -> pb.EndPlaybackSessionResponse:
+        """End a viewing."""
+        name = SessionName.parse(request.name)
+        await self._sessions.end(name, self._watcher(name.organization, context))
+        return pb.EndPlaybackSessionResponse()
 
     async def UpdateProgress(self, request: pb.UpdateProgressRequest, context: Context) -> pb.UpdateProgressResponse:
         """Note how far a viewing is."""
-        progress = await self._sessions.update_progress(
-            SessionName.parse(request.session), request.position.ToTimedelta()
-        )
+        name = SessionName.parse(request.session)
+        watcher = self._watcher(name.organization, context)
+        progress = await self._sessions.update_progress(name, watcher, request.position.ToTimedelta())
         return pb.UpdateProgressResponse(progress=progress_to_proto(progress))
 
     async def ListContinueWatching(
         self, request: pb.ListContinueWatchingRequest, context: Context
     ) -> pb.ListContinueWatchingResponse:
         """List what a viewer began and did not finish."""
+        organization = organization_of(request.parent)
         found, further = await self._sessions.unfinished(
-            organization_of(request.parent),
-            request.viewer,
+            organization,
+            self._watcher(organization, context, request.viewer).viewer,
             request.page_size or PAGE_SIZE,
             decode_page_token(request.page_token),
         )
         return pb.ListContinueWatchingResponse(
             progress=map(progress_to_proto, found), next_page_token=encode_page_token(further)
+        )
+
+    def _watcher(self, organization: str, context: Context, name: str = "", device: str = "") -> Watcher:
+        """Say who calls; `name` is what a client calls someone who did not sign in."""
+        caller, client = person.current(), person.client()
+        country = ""
+        if self._told.country_header:
+            country = str(dict(context.invocation_metadata() or ()).get(self._told.country_header.lower(), ""))
+        return Watcher(
+            user=caller.subject if caller else "",
+            role=caller.role_in(organization) if caller else Role.ANONYMOUS,
+            name=name,
+            country=country.upper() if len(country) == COUNTRY_LETTERS and country.isascii() else "",
+            device=device,
+            place=place_of(client.address, client.user_agent),
         )
 
     def _to_proto(self, session: Session) -> session_pb2.PlaybackSession:
@@ -80,6 +147,11 @@ class PlaybackService(PlaybackServiceServicer):
         )
         if media:
             message.media_token_expire_time.FromDatetime(media.expire_time)
+        if session.license_token:
+            for system in self._told.key_systems:
+                path = f"{self._public_url}/v1/licenses/{LICENSE_PATHS[system]}"
+                message.license_servers.add(key_system=system, uri=f"{path}?token={session.license_token}")
+        message.keep_interval.FromTimedelta(self._told.keep_interval)
         message.resume_position.FromTimedelta(session.resume_position)
         message.create_time.FromDatetime(session.create_time)
         message.expire_time.FromDatetime(session.expire_time)
@@ -118,6 +190,11 @@ async def _body(manifest: Manifest, context: Context) -> HttpBody:
     """Send the headers as initial metadata, which Envoy turns into those of HTTP, and return the body."""
     await context.send_initial_metadata((("cache-control", manifest.cache_control), ("etag", manifest.etag)))
     return HttpBody(content_type=manifest.content_type, data=manifest.body)
+
+
+def _made_up(viewer: str) -> str:
+    """Return the name that a client keeps for who did not sign in; resource names are not for clients to claim."""
+    return "" if "/" in viewer else viewer
 
 
 def progress_to_proto(progress: Progress) -> session_pb2.WatchProgress:

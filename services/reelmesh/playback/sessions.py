@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import Enum
+from dataclasses import replace
+from datetime import timedelta
 from typing import Protocol
 
 from reelmesh.mesh.clock import Clock, IdSource, derived_id
 from reelmesh.mesh.names import SessionName, VideoName
-from reelmesh.playback.errors import NothingToPlay, SessionUnknown, VideoNotPlayable, VideoUnknown
+from reelmesh.mesh.person import Role
+from reelmesh.playback.endings import refuse_ended
+from reelmesh.playback.errors import (
+    NothingToPlay,
+    SessionEnded,
+    SessionShared,
+    SessionUnknown,
+    StreamLapsed,
+    StreamTakenOver,
+    VideoNotPlayable,
+    VideoUnknown,
+)
 from reelmesh.playback.index import Presentations
+from reelmesh.playback.model import Limits, Session, Standing, Times
 from reelmesh.playback.presentation import Presentation
 from reelmesh.playback.progress import Progress, Watching
-from reelmesh.playback.tokens import MediaToken, Tokens, Viewing
+from reelmesh.playback.streams import Streams
+from reelmesh.playback.tokens import LicenseTerms, Tokens, Viewing
+from reelmesh.playback.watcher import Watcher
 
 TRY_AGAIN = timedelta(seconds=1)
 """When to ask again for a video that is being encoded."""
 
-
-class Standing(Enum):
-    """What the catalog says of a video."""
-
-    COMING = "COMING"
-    """It is being encoded."""
-    PLAYABLE = "PLAYABLE"
-    NONE = "NONE"
-    """There is nothing to play, and nothing will come by itself."""
+log = logging.getLogger(__name__)
 
 
 class Catalog(Protocol):
@@ -37,24 +43,14 @@ class Catalog(Protocol):
         """Say where a video stands. Raises VideoUnknown, Unavailable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One viewing of one video by one viewer."""
+class Entitlements(Protocol):
+    """What sessions need of billing; peers.py has the one that asks it."""
 
-    name: SessionName
-    video: VideoName
-    viewer: str
-    """Empty for nobody in particular."""
-    duration: timedelta
-    """Of the video."""
-    create_time: datetime
-    expire_time: datetime
-    resume_position: timedelta = timedelta()
-    """Where the viewer left off; follows from progress and is not kept with the session."""
-    token: str = ""
-    """Opens its manifests; issued anew whenever the session is asked for, like the other."""
-    media_token: MediaToken | None = None
-    """Opens its objects."""
+    async def begin(self, video: VideoName, watcher: Watcher) -> Limits:
+        """Say what a viewer may do who begins to watch. Raises NotEntitled, Unavailable."""
+
+    async def check(self, video: VideoName, watcher: Watcher) -> Limits:
+        """Say what a viewer may do who watches. Raises NotEntitled, Unavailable."""
 
 
 class SessionStore(Protocol):
@@ -69,6 +65,12 @@ class SessionStore(Protocol):
     async def load(self, name: SessionName) -> Session | None:
         """Return a session; None when there is none."""
 
+    async def note_place(self, session: Session, place: str) -> None:
+        """Add a place to those of a session."""
+
+    async def end(self, session: Session, reason: str) -> None:
+        """Note why a session has ended."""
+
 
 class Sessions:
     """Sessions of all viewers."""
@@ -78,49 +80,88 @@ class Sessions:
         store: SessionStore,
         watching: Watching,
         catalog: Catalog,
+        entitlements: Entitlements,
+        streams: Streams,
         presentations: Presentations,
         tokens: Tokens,
         clock: Clock,
         ids: IdSource,
-        life: timedelta,
+        times: Times,
+        places: int,
     ) -> None:
+        """`places` is from how many a signed-in viewer may keep one session."""
         self._store = store
         self._watching = watching
         self._catalog = catalog
+        self._entitlements = entitlements
+        self._streams = streams
         self._presentations = presentations
         self._tokens = tokens
         self._clock = clock
         self._ids = ids
-        self._life = life
+        self._times = times
+        self._places = places
 
-    async def create(self, organization: str, video: VideoName, viewer: str, request_id: str) -> Session:
+    async def create(
+        self, organization: str, video: VideoName, watcher: Watcher, request_id: str, *, take_over: bool = False
+    ) -> Session:
         """Start a viewing, or return the one that `request_id` started before.
 
-        Raises VideoUnknown, VideoNotPlayable.
+        Raises VideoUnknown, VideoNotPlayable, NotEntitled, StreamLimit.
         """
         # The name of a repeated request's session follows from the request, so it needs no table to be found again.
-        id_ = derived_id(request_id, f"session of {organization}") if request_id else self._ids.new()
+        purpose = f"session of {organization} for {watcher.viewer}"
+        id_ = derived_id(request_id, purpose) if request_id else self._ids.new()
         name = SessionName(organization, id_)
-        if request_id and (earlier := await self._store.load(name)) is not None:
-            return await self._opened(earlier)
+        if request_id and await self._store.load(name) is not None:
+            return await self.keep(name, watcher)
         if video.organization != organization:
             raise VideoUnknown("the organization has no such video")
         duration = await self._duration(video)
+        limits = await self._entitlements.begin(video, watcher)
+        await self._hold(name, watcher.user, limits, take_over=take_over)
         now = self._clock.now()
-        session = Session(name, video, viewer, duration, create_time=now, expire_time=now + self._life)
+        session = Session(name, video, watcher.viewer, duration, now, now + self._times.session, watcher.device)
         if request_id:
             session = await self._store.claim(session)
         else:
             await self._store.add(session)
-        return await self._opened(session)
+        if watcher.user:
+            await self._store.note_place(session, watcher.place)
+        return await self._opened(session, limits)
 
-    async def get(self, name: SessionName) -> Session:
-        """Return a session with fresh tokens. Raises SessionUnknown, VideoNotPlayable."""
-        return await self._opened(await self._load(name))
+    async def get(self, name: SessionName, watcher: Watcher) -> Session:
+        """Return a session with fresh tokens.
 
-    async def update_progress(self, name: SessionName, position: timedelta) -> Progress:
-        """Note how far a viewing is. Raises SessionUnknown, PositionBeyondEnd."""
+        Raises SessionUnknown, SessionOver, VideoNotPlayable, NotEntitled, StreamLapsed.
+        """
+        session, limits = await self._going_on(name, watcher)
+        if not await self._streams.holds(name, session.user, limits.concurrent_streams):
+            raise StreamLapsed("the viewing has no place any more: keep it")
+        return await self._opened(session, limits)
+
+    async def keep(self, name: SessionName, watcher: Watcher) -> Session:
+        """Go on, and return the session with fresh tokens.
+
+        Raises SessionUnknown, SessionOver, VideoNotPlayable, NotEntitled, StreamLimit.
+        """
+        session, limits = await self._going_on(name, watcher)
+        if session.user and watcher.place not in session.places:
+            await self._arrive(session, watcher.place)
+        await self._hold(name, session.user, limits)
+        return await self._opened(session, limits)
+
+    async def end(self, name: SessionName, watcher: Watcher) -> None:
+        """End a viewing; owners of the organization may end anyone's. Raises SessionUnknown."""
         session = await self._load(name)
+        if watcher.role < Role.OWNER:
+            _own(session, watcher)
+        if not session.end_reason:
+            await self._end(session, SessionEnded.reason)
+
+    async def update_progress(self, name: SessionName, watcher: Watcher, position: timedelta) -> Progress:
+        """Note how far a viewing is. Raises SessionUnknown, PositionBeyondEnd."""
+        session = _own(await self._load(name), watcher)
         progress = Progress(
             organization=name.organization,
             viewer=session.viewer,
@@ -141,7 +182,32 @@ class Sessions:
             raise SessionUnknown("there is no such session, or it has expired")
         return session
 
-    async def _opened(self, session: Session) -> Session:
+    async def _going_on(self, name: SessionName, watcher: Watcher) -> tuple[Session, Limits]:
+        """Return a session that has not ended, of someone who may still watch, and what they may do."""
+        session = _own(await self._load(name), watcher)
+        refuse_ended(session.end_reason)
+        limits = await self._entitlements.check(session.video, replace(watcher, device=session.device))
+        return session, limits
+
+    async def _arrive(self, session: Session, place: str) -> None:
+        """Note that a session is kept from another place. Raises SessionShared where there are too many."""
+        if len(session.places) >= self._places:
+            log.warning("%s is kept from more than %d places", session.name, self._places)
+            await self._end(session, SessionShared.reason)
+            raise SessionShared("the viewing is kept from too many places", places=self._places)
+        await self._store.note_place(session, place)
+
+    async def _hold(self, name: SessionName, user: str, limits: Limits, *, take_over: bool = False) -> None:
+        for displaced in await self._streams.hold(name, user, limits.concurrent_streams, take_over=take_over):
+            session = await self._store.load(displaced)
+            if session is not None:
+                await self._store.end(session, StreamTakenOver.reason)
+
+    async def _end(self, session: Session, reason: str) -> None:
+        await self._store.end(session, reason)
+        await self._streams.free(session.name, session.user)
+
+    async def _opened(self, session: Session, limits: Limits) -> Session:
         """Return a session with what follows from elsewhere: where to resume, and what opens it."""
         position = await self._watching.resume_position(session.name.organization, session.viewer, session.video)
         viewing = Viewing(session.name, session.video, session.expire_time)
@@ -151,7 +217,16 @@ class Sessions:
             resume_position=position,
             token=self._tokens.for_manifests(viewing),
             media_token=self._tokens.for_media(viewing, presentation),
+            license_token=self._license_token(viewing, session.user, limits) if presentation.protected else "",
         )
+
+    def _license_token(self, viewing: Viewing, user: str, limits: Limits) -> str:
+        # Where it has to be kept to go on, its licenses do too: who loses the right to watch gets no further one.
+        renewal = self._times.keep if limits.license_renewal is None else limits.license_renewal
+        terms = LicenseTerms(
+            limits.labels, limits.license_duration or self._times.license, renewal, persistent=limits.offline
+        )
+        return self._tokens.for_licenses(viewing, user, terms, self._times.keep + self._times.grace)
 
     async def _duration(self, video: VideoName) -> timedelta:
         """Return the length of a video that can be played. Raises VideoUnknown, VideoNotPlayable."""
@@ -166,3 +241,10 @@ class Sessions:
             return await self._presentations.get(video)
         except NothingToPlay as error:
             raise VideoNotPlayable("the video is still being encoded", retry_after=TRY_AGAIN) from error
+
+
+def _own(session: Session, watcher: Watcher) -> Session:
+    """Return a session of the watcher's own. Raises SessionUnknown for another's, as if there were none."""
+    if session.user and session.user != watcher.user:
+        raise SessionUnknown("there is no such session, or it has expired")
+    return session

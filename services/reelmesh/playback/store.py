@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.model import Session
 from reelmesh.playback.progress import Progress
-from reelmesh.playback.sessions import Session
+from reelmesh.playback.streams import Slot, Slots
 from reelmesh.stores.cassandra import Cassandra, Row, Statement
 from reelmesh.stores.migrations import keyspace_of
 
@@ -38,19 +39,43 @@ class CassandraSessionStore:
     async def load(self, name: SessionName) -> Session | None:
         """Return a session; None when there is none."""
         rows = await self._cassandra.execute(
-            "SELECT video, viewer, duration_us, create_time, expire_time "
-            f"FROM {_KS}.sessions WHERE organization = ? AND session = ?",
+            f"SELECT * FROM {_KS}.sessions WHERE organization = ? AND session = ?",
             name.organization,
             name.id,
         )
-        return _session(name, rows[0]) if rows else None
+        return _session(name, rows[0]) if rows and rows[0].video else None
+
+    async def ending(self, name: SessionName) -> str:
+        """Return why a session has ended; empty while it has not."""
+        rows = await self._cassandra.execute(
+            f"SELECT end_reason FROM {_KS}.sessions WHERE organization = ? AND session = ?", name.organization, name.id
+        )
+        return rows[0].end_reason or "" if rows else ""
+
+    async def note_place(self, session: Session, place: str) -> None:
+        """Add a place to those of a session."""
+        await self._note(session, "places = places + ?", {place})
+
+    async def end(self, session: Session, reason: str) -> None:
+        """Note why a session has ended."""
+        await self._note(session, "end_reason = ?", reason)
+
+    async def _note(self, session: Session, change: str, value: object) -> None:
+        # Plain writes, to columns that the insertion leaves alone: sets grow whoever adds first.
+        await self._cassandra.execute(
+            f"UPDATE {_KS}.sessions USING TTL ? SET {change} WHERE organization = ? AND session = ?",
+            _life(session),
+            value,
+            session.name.organization,
+            session.name.id,
+        )
 
     @staticmethod
     def _insert(session: Session, condition: str) -> Statement:
-        life = session.expire_time - session.create_time
         return Statement(
-            f"INSERT INTO {_KS}.sessions (organization, session, video, viewer, duration_us, create_time, expire_time) "
-            f"VALUES (?, ?, ?, ?, ?, ?, ?) {condition} USING TTL ?",
+            f"INSERT INTO {_KS}.sessions "
+            "(organization, session, video, viewer, duration_us, create_time, expire_time, device) "
+            f"VALUES (?, ?, ?, ?, ?, ?, ?, ?) {condition} USING TTL ?",
             (
                 session.name.organization,
                 session.name.id,
@@ -59,9 +84,49 @@ class CassandraSessionStore:
                 session.duration // _MICROSECOND,
                 session.create_time,
                 session.expire_time,
-                max(1, int(life.total_seconds())),
+                session.device,
+                _life(session),
             ),
         )
+
+
+class CassandraSlotStore:
+    """Slots in the keyspace of playback."""
+
+    def __init__(self, cassandra: Cassandra, lapse: timedelta) -> None:
+        """Slots that nobody kept for `lapse` are free, so a viewer without others need not be remembered longer."""
+        self._cassandra = cassandra
+        self._ttl = 2 * int(lapse.total_seconds()) + 1
+
+    async def load(self, organization: str, user: str) -> Slots:
+        """Return a viewer's slots."""
+        rows = await self._cassandra.execute(
+            f"SELECT revision, held FROM {_KS}.slots WHERE organization = ? AND user = ?", organization, user
+        )
+        if not rows or rows[0].revision is None:
+            return Slots(0, ())
+        held = (rows[0].held or {}).items()
+        return Slots(
+            rows[0].revision,
+            tuple(Slot(id_, taken.replace(tzinfo=UTC), kept.replace(tzinfo=UTC)) for id_, (taken, kept) in held),
+        )
+
+    async def replace(self, organization: str, user: str, old: Slots, held: Sequence[Slot]) -> bool:
+        """Put `held` in place of `old`; False when what is there is no longer `old`."""
+        condition, expected = ("revision = ?", (old.revision,)) if old.revision else ("revision = null", ())
+        update = Statement(
+            f"UPDATE {_KS}.slots USING TTL ? SET revision = ?, held = ? "
+            f"WHERE organization = ? AND user = ? IF {condition}",
+            (
+                self._ttl,
+                old.revision + 1,
+                {slot.session: (slot.take_time, slot.keep_time) for slot in held},
+                organization,
+                user,
+                *expected,
+            ),
+        )
+        return await self._cassandra.apply(update) is None
 
 
 class CassandraProgressStore:
@@ -139,6 +204,11 @@ def _timestamp(progress: Progress) -> int:
     return (progress.update_time - _EPOCH) // _MICROSECOND
 
 
+def _life(session: Session) -> int:
+    """Return for how many seconds a session's row lives; a note on it may outlive it, and says nothing then."""
+    return max(1, int((session.expire_time - session.create_time).total_seconds()))
+
+
 def _session(name: SessionName, row: Row) -> Session:
     return Session(
         name=name,
@@ -147,6 +217,9 @@ def _session(name: SessionName, row: Row) -> Session:
         duration=row.duration_us * _MICROSECOND,
         create_time=row.create_time.replace(tzinfo=UTC),
         expire_time=row.expire_time.replace(tzinfo=UTC),
+        device=row.device or "",
+        places=frozenset(row.places or ()),
+        end_reason=row.end_reason or "",
     )
 
 

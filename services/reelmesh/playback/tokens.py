@@ -1,13 +1,15 @@
-"""Tokens of a viewing: one opens its manifests, short-lived ones open the objects of its presentation.
+"""Tokens of a viewing: one opens its manifests, short-lived ones open the objects of its presentation and its licenses.
 
-Both are signed. Playback checks the first on every manifest; Envoy checks the second on every object: the path that is
-asked for must begin with the one in the token. What a copied address opens is this presentation, until it expires.
+All are signed. Playback checks the first on every manifest; Envoy checks the second on every object: the path that is
+asked for must begin with the one in the token; the drm service checks the third. What a copied address opens is this
+presentation, until it expires.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.keys import KeyRing, TokenForged
@@ -19,6 +21,8 @@ from reelmesh.playback.presentation import Presentation
 
 MANIFESTS = "manifests"
 """Audience of a token that opens manifests."""
+LICENSES = "licenses"
+"""Audience of a token that opens licenses."""
 HELD = 100_000
 """Media tokens that one process remembers, so that a player's next manifest carries the same one."""
 
@@ -31,6 +35,20 @@ class Viewing:
     video: VideoName
     expire_time: datetime
     """When the session ends, and every token of it at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseTerms:
+    """What licenses a viewing may have."""
+
+    labels: tuple[str, ...]
+    """What the keys are for: "AUDIO", "SD", "HD", "UHD"."""
+    duration: timedelta
+    """How long a license may be used."""
+    renewal: timedelta
+    """After how long it has to be renewed; zero for never."""
+    persistent: bool
+    """Whether it may be kept, to play without a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,23 @@ class Tokens:
             self._issued.put(key, token)
         return token
 
+    def for_licenses(self, viewing: Viewing, viewer: str, terms: LicenseTerms, life: timedelta) -> str:
+        """Return the token that opens a viewing's licenses for `life` from now.
+
+        `viewer` is the subject of who signed in. The drm service asks nobody further: it believes this token.
+        """
+        return self._sign(
+            LICENSES,
+            viewing.session,
+            min(self._clock.now() + life, viewing.expire_time),
+            video=str(viewing.video),
+            labels=list(terms.labels),
+            seconds=int(terms.duration.total_seconds()),
+            renew=int(terms.renewal.total_seconds()),
+            persist=terms.persistent,
+            viewer=viewer,
+        )
+
     def viewing(self, token: str, video: VideoName) -> Viewing:
         """Return whose token for the manifests of `video` this is.
 
@@ -100,6 +135,6 @@ class Tokens:
             raise TokenOfOtherVideo("the token is for another video")
         return Viewing(session, of, expire_time)
 
-    def _sign(self, audience: str, session: SessionName, expire_time: datetime, **claims: str) -> str:
+    def _sign(self, audience: str, session: SessionName, expire_time: datetime, **claims: Any) -> str:
         common = {"iss": ISSUER, "aud": audience, "sub": str(session), "exp": int(expire_time.timestamp())}
         return self._keys.sign({**common, **claims})

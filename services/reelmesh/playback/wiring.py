@@ -8,16 +8,20 @@ from datetime import timedelta
 from reelmesh.mesh.config import Config, PlaybackConfig
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.server import Service, Target
+from reelmesh.mesh.settings import SettingError
 from reelmesh.playback.cdn import CloudFront, GatewayTokens, MediaSigner
 from reelmesh.playback.deletions import Deletions
+from reelmesh.playback.endings import Endings
 from reelmesh.playback.erasures import Erasures
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
-from reelmesh.playback.peers import CatalogVideos, TranscodeIndex
+from reelmesh.playback.model import Times
+from reelmesh.playback.peers import BillingEntitlements, CatalogVideos, TranscodeIndex
 from reelmesh.playback.progress import Watching
-from reelmesh.playback.service import ManifestService, PlaybackService
+from reelmesh.playback.service import LICENSE_PATHS, ManifestService, PlaybackService, Told
 from reelmesh.playback.sessions import Sessions
-from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore
+from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore, CassandraSlotStore
+from reelmesh.playback.streams import Streams
 from reelmesh.playback.tokens import Tokens
 from reelmesh.playback.v1.manifest_service_pb2_grpc import add_ManifestServiceServicer_to_server
 from reelmesh.playback.v1.playback_service_pb2_grpc import add_PlaybackServiceServicer_to_server
@@ -27,7 +31,7 @@ from reelmesh.stores.migrations import migrate
 
 
 async def build(config: Config, stores: Stores) -> Target:
-    """Raises Unavailable while a store does not answer."""
+    """Raises Unavailable while a store does not answer, and SettingError."""
     cassandra = await stores.cassandra()
     await migrate(cassandra, "playback", config.cassandra.replication)
     await ensure_topics(stores.kafka, dict.fromkeys([MEDIA_EVENTS, IDENTITY_EVENTS], stores.kafka.partitions))
@@ -35,27 +39,33 @@ async def build(config: Config, stores: Stores) -> Target:
     life = timedelta(minutes=config.playback.media_token_minutes)
     keys = KeyRing.load(config.playback.media_keys)
     tokens = Tokens(keys, _signer(config.playback, keys), stores.clock, life)
-    manifests = Manifests(presentations, tokens, stores.clock, config.playback.media_url)
+    session_store = CassandraSessionStore(cassandra)
+    endings = Endings(session_store, time.monotonic)
+    manifests = Manifests(presentations, tokens, endings, stores.clock, config.playback.media_url)
     watching = Watching(CassandraProgressStore(cassandra))
     deletions, erasures = Deletions(watching, presentations), Erasures(watching)
+    times = _times(config.playback)
+    lapse = times.keep + times.grace
     sessions = Sessions(
-        CassandraSessionStore(cassandra),
+        session_store,
         watching,
         CatalogVideos(stores.channel("catalog")),
+        BillingEntitlements(stores.channel("billing")),
+        Streams(CassandraSlotStore(cassandra, lapse), stores.clock, lapse),
         presentations,
         tokens,
         stores.clock,
         stores.ids,
-        life=timedelta(hours=config.playback.session_hours),
+        times,
+        config.playback.places,
     )
+    told = _told(config)
     return Target(
         name="playback",
         services=[
             Service(
                 "reelmesh.playback.v1.PlaybackService",
-                lambda server: add_PlaybackServiceServicer_to_server(
-                    PlaybackService(sessions, config.public_url), server
-                ),
+                lambda server: add_PlaybackServiceServicer_to_server(PlaybackService(sessions, told), server),
             ),
             Service(
                 "reelmesh.playback.v1.ManifestService",
@@ -68,6 +78,25 @@ async def build(config: Config, stores: Stores) -> Target:
         ],
         checks=[cassandra.ping],
     )
+
+
+def _times(settings: PlaybackConfig) -> Times:
+    return Times(
+        session=timedelta(hours=settings.session_hours),
+        keep=timedelta(seconds=settings.keep_seconds),
+        grace=timedelta(seconds=settings.grace_seconds),
+        license=timedelta(hours=settings.license_hours),
+    )
+
+
+def _told(config: Config) -> Told:
+    settings = config.playback
+    unknown = [system for system in settings.key_systems if system not in LICENSE_PATHS]
+    if unknown:
+        known = ", ".join(LICENSE_PATHS)
+        raise SettingError(f"playback.key_systems: {unknown[0]!r} is not known; known are {known}")
+    keep = timedelta(seconds=settings.keep_seconds)
+    return Told(config.public_url, keep, settings.key_systems, settings.country_header)
 
 
 def _signer(settings: PlaybackConfig, keys: KeyRing) -> MediaSigner:

@@ -42,6 +42,7 @@ def write(layout: Layout, plan: Plan) -> None:
             "license_jwks": str(keys.jwks_file(layout.media_keys)),
             "clear_key": True,
         },
+        "billing": {"default_policy": "anyone"},
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

@@ -18,13 +18,13 @@ TRUST_DOMAIN = "reelmesh.local"
 
 SERVICE_PROCESSES: Mapping[str, tuple[str, ...]] = {
     "ingest": ("ingest",),
-    "control": ("transcode", "catalog", "playback", "identity", "drm"),
+    "control": ("transcode", "catalog", "playback", "identity", "drm", "billing"),
     "worker-1": ("worker",),
     "worker-2": ("worker",),
 }
 """The reelmesh processes, and the targets that each serves."""
 
-LISTENING_SERVICES = ("ingest", "transcode", "catalog", "playback", "identity", "drm")
+LISTENING_SERVICES = ("ingest", "transcode", "catalog", "playback", "identity", "drm", "billing")
 """The targets that listen on a port; a worker answers to the queue only."""
 
 SERVERS = ("cassandra", "kafka", "caddy", "envoy")

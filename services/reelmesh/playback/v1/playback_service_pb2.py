@@ -29,7 +29,7 @@ from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_
 from reelmesh.playback.v1 import session_pb2 as reelmesh_dot_playback_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+reelmesh/playback/v1/playback_service.proto\x12\x14reelmesh.playback.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a)reelmesh/annotations/v1/annotations.proto\x1a\"reelmesh/playback/v1/session.proto\"\xd3\x01\n\x1c\x43reatePlaybackSessionRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^organizations/[a-z0-9-]{1,63}$R\x06parent\x12G\n\x07session\x18\x02 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionB\x06\xbaH\x03\xc8\x01\x01R\x07session\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"`\n\x1d\x43reatePlaybackSessionResponse\x12?\n\x07session\x18\x01 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionR\x07session\"n\n\x19GetPlaybackSessionRequest\x12Q\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$R\x04name\"]\n\x1aGetPlaybackSessionResponse\x12?\n\x07session\x18\x01 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionR\x07session\"\xb4\x01\n\x15UpdateProgressRequest\x12W\n\x07session\x18\x01 \x01(\tB=\xbaH:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$R\x07session\x12\x42\n\x08position\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\xbaH\x08\xaa\x01\x02\x32\x00\xc8\x01\x01R\x08position\"Y\n\x16UpdateProgressResponse\x12?\n\x08progress\x18\x01 \x01(\x0b\x32#.reelmesh.playback.v1.WatchProgressR\x08progress\"\xda\x01\n\x1bListContinueWatchingRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^organizations/[a-z0-9-]{1,63}$R\x06parent\x12\x34\n\x06viewer\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x06viewer\x12&\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\x87\x01\n\x1cListContinueWatchingResponse\x12?\n\x08progress\x18\x01 \x03(\x0b\x32#.reelmesh.playback.v1.WatchProgressR\x08progress\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8d\x06\n\x0fPlaybackService\x12\xbe\x01\n\x15\x43reatePlaybackSession\x12\x32.reelmesh.playback.v1.CreatePlaybackSessionRequest\x1a\x33.reelmesh.playback.v1.CreatePlaybackSessionResponse\"<\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x30\"%/v1/{parent=organizations/*}/sessions:\x07session\x12\xaf\x01\n\x12GetPlaybackSession\x12/.reelmesh.playback.v1.GetPlaybackSessionRequest\x1a\x30.reelmesh.playback.v1.GetPlaybackSessionResponse\"6\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=organizations/*/sessions/*}\x12\xb5\x01\n\x0eUpdateProgress\x12+.reelmesh.playback.v1.UpdateProgressRequest\x1a,.reelmesh.playback.v1.UpdateProgressResponse\"H\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02<\"7/v1/{session=organizations/*/sessions/*}:updateProgress:\x01*\x12\xce\x01\n\x14ListContinueWatching\x12\x31.reelmesh.playback.v1.ListContinueWatchingRequest\x1a\x32.reelmesh.playback.v1.ListContinueWatchingResponse\"O\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02@\x12>/v1/{parent=organizations/*}/viewers/{viewer}/continueWatchingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+reelmesh/playback/v1/playback_service.proto\x12\x14reelmesh.playback.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a)reelmesh/annotations/v1/annotations.proto\x1a\"reelmesh/playback/v1/session.proto\"\xa6\x02\n\x1c\x43reatePlaybackSessionRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^organizations/[a-z0-9-]{1,63}$R\x06parent\x12G\n\x07session\x18\x02 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionB\x06\xbaH\x03\xc8\x01\x01R\x07session\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1b\n\ttake_over\x18\x04 \x01(\x08R\x08takeOver\x12\x34\n\x06\x64\x65vice\x18\x05 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{0,64}$R\x06\x64\x65vice\"`\n\x1d\x43reatePlaybackSessionResponse\x12?\n\x07session\x18\x01 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionR\x07session\"n\n\x19GetPlaybackSessionRequest\x12Q\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$R\x04name\"]\n\x1aGetPlaybackSessionResponse\x12?\n\x07session\x18\x01 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionR\x07session\"o\n\x1aKeepPlaybackSessionRequest\x12Q\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$R\x04name\"^\n\x1bKeepPlaybackSessionResponse\x12?\n\x07session\x18\x01 \x01(\x0b\x32%.reelmesh.playback.v1.PlaybackSessionR\x07session\"n\n\x19\x45ndPlaybackSessionRequest\x12Q\n\x04name\x18\x01 \x01(\tB=\xbaH:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$R\x04name\"\x1c\n\x1a\x45ndPlaybackSessionResponse\"\xb4\x01\n\x15UpdateProgressRequest\x12W\n\x07session\x18\x01 \x01(\tB=\xbaH:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$R\x07session\x12\x42\n\x08position\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\xbaH\x08\xaa\x01\x02\x32\x00\xc8\x01\x01R\x08position\"Y\n\x16UpdateProgressResponse\x12?\n\x08progress\x18\x01 \x01(\x0b\x32#.reelmesh.playback.v1.WatchProgressR\x08progress\"\xda\x01\n\x1bListContinueWatchingRequest\x12>\n\x06parent\x18\x01 \x01(\tB&\xbaH#r!2\x1f^organizations/[a-z0-9-]{1,63}$R\x06parent\x12\x34\n\x06viewer\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_-]{1,64}$R\x06viewer\x12&\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\x87\x01\n\x1cListContinueWatchingResponse\x12?\n\x08progress\x18\x01 \x03(\x0b\x32#.reelmesh.playback.v1.WatchProgressR\x08progress\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x83\t\n\x0fPlaybackService\x12\xbe\x01\n\x15\x43reatePlaybackSession\x12\x32.reelmesh.playback.v1.CreatePlaybackSessionRequest\x1a\x33.reelmesh.playback.v1.CreatePlaybackSessionResponse\"<\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x30\"%/v1/{parent=organizations/*}/sessions:\x07session\x12\xaf\x01\n\x12GetPlaybackSession\x12/.reelmesh.playback.v1.GetPlaybackSessionRequest\x1a\x30.reelmesh.playback.v1.GetPlaybackSessionResponse\"6\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=organizations/*/sessions/*}\x12\xba\x01\n\x13KeepPlaybackSession\x12\x30.reelmesh.playback.v1.KeepPlaybackSessionRequest\x1a\x31.reelmesh.playback.v1.KeepPlaybackSessionResponse\">\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02/\"*/v1/{name=organizations/*/sessions/*}:keep:\x01*\x12\xb6\x01\n\x12\x45ndPlaybackSession\x12/.reelmesh.playback.v1.EndPlaybackSessionRequest\x1a\x30.reelmesh.playback.v1.EndPlaybackSessionResponse\"=\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02.\")/v1/{name=organizations/*/sessions/*}:end:\x01*\x12\xb5\x01\n\x0eUpdateProgress\x12+.reelmesh.playback.v1.UpdateProgressRequest\x1a,.reelmesh.playback.v1.UpdateProgressResponse\"H\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02<\"7/v1/{session=organizations/*/sessions/*}:updateProgress:\x01*\x12\xce\x01\n\x14ListContinueWatching\x12\x31.reelmesh.playback.v1.ListContinueWatchingRequest\x1a\x32.reelmesh.playback.v1.ListContinueWatchingResponse\"O\x90\x02\x01\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02@\x12>/v1/{parent=organizations/*}/viewers/{viewer}/continueWatchingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,8 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPLAYBACKSESSIONREQUEST'].fields_by_name['session']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREATEPLAYBACKSESSIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEPLAYBACKSESSIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATEPLAYBACKSESSIONREQUEST'].fields_by_name['device']._loaded_options = None
+  _globals['_CREATEPLAYBACKSESSIONREQUEST'].fields_by_name['device']._serialized_options = b'\272H\031r\0272\025^[A-Za-z0-9_-]{0,64}$'
   _globals['_GETPLAYBACKSESSIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETPLAYBACKSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$'
+  _globals['_KEEPPLAYBACKSESSIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_KEEPPLAYBACKSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$'
+  _globals['_ENDPLAYBACKSESSIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ENDPLAYBACKSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$'
   _globals['_UPDATEPROGRESSREQUEST'].fields_by_name['session']._loaded_options = None
   _globals['_UPDATEPROGRESSREQUEST'].fields_by_name['session']._serialized_options = b'\272H:r826^organizations/[a-z0-9-]{1,63}/sessions/[0-9a-f-]{36}$'
   _globals['_UPDATEPROGRESSREQUEST'].fields_by_name['position']._loaded_options = None
@@ -58,26 +64,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLAYBACKSERVICE'].methods_by_name['CreatePlaybackSession']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\0020\"%/v1/{parent=organizations/*}/sessions:\007session'
   _globals['_PLAYBACKSERVICE'].methods_by_name['GetPlaybackSession']._loaded_options = None
   _globals['_PLAYBACKSERVICE'].methods_by_name['GetPlaybackSession']._serialized_options = b'\220\002\001\212\265\030\002\020\001\202\323\344\223\002\'\022%/v1/{name=organizations/*/sessions/*}'
+  _globals['_PLAYBACKSERVICE'].methods_by_name['KeepPlaybackSession']._loaded_options = None
+  _globals['_PLAYBACKSERVICE'].methods_by_name['KeepPlaybackSession']._serialized_options = b'\220\002\002\212\265\030\002\020\001\202\323\344\223\002/\"*/v1/{name=organizations/*/sessions/*}:keep:\001*'
+  _globals['_PLAYBACKSERVICE'].methods_by_name['EndPlaybackSession']._loaded_options = None
+  _globals['_PLAYBACKSERVICE'].methods_by_name['EndPlaybackSession']._serialized_options = b'\220\002\002\212\265\030\002\020\001\202\323\344\223\002.\")/v1/{name=organizations/*/sessions/*}:end:\001*'
   _globals['_PLAYBACKSERVICE'].methods_by_name['UpdateProgress']._loaded_options = None
   _globals['_PLAYBACKSERVICE'].methods_by_name['UpdateProgress']._serialized_options = b'\212\265\030\002\020\001\202\323\344\223\002<\"7/v1/{session=organizations/*/sessions/*}:updateProgress:\001*'
   _globals['_PLAYBACKSERVICE'].methods_by_name['ListContinueWatching']._loaded_options = None
   _globals['_PLAYBACKSERVICE'].methods_by_name['ListContinueWatching']._serialized_options = b'\220\002\001\212\265\030\002\020\001\202\323\344\223\002@\022>/v1/{parent=organizations/*}/viewers/{viewer}/continueWatching'
   _globals['_CREATEPLAYBACKSESSIONREQUEST']._serialized_start=240
-  _globals['_CREATEPLAYBACKSESSIONREQUEST']._serialized_end=451
-  _globals['_CREATEPLAYBACKSESSIONRESPONSE']._serialized_start=453
-  _globals['_CREATEPLAYBACKSESSIONRESPONSE']._serialized_end=549
-  _globals['_GETPLAYBACKSESSIONREQUEST']._serialized_start=551
-  _globals['_GETPLAYBACKSESSIONREQUEST']._serialized_end=661
-  _globals['_GETPLAYBACKSESSIONRESPONSE']._serialized_start=663
-  _globals['_GETPLAYBACKSESSIONRESPONSE']._serialized_end=756
-  _globals['_UPDATEPROGRESSREQUEST']._serialized_start=759
-  _globals['_UPDATEPROGRESSREQUEST']._serialized_end=939
-  _globals['_UPDATEPROGRESSRESPONSE']._serialized_start=941
-  _globals['_UPDATEPROGRESSRESPONSE']._serialized_end=1030
-  _globals['_LISTCONTINUEWATCHINGREQUEST']._serialized_start=1033
-  _globals['_LISTCONTINUEWATCHINGREQUEST']._serialized_end=1251
-  _globals['_LISTCONTINUEWATCHINGRESPONSE']._serialized_start=1254
-  _globals['_LISTCONTINUEWATCHINGRESPONSE']._serialized_end=1389
-  _globals['_PLAYBACKSERVICE']._serialized_start=1392
-  _globals['_PLAYBACKSERVICE']._serialized_end=2173
+  _globals['_CREATEPLAYBACKSESSIONREQUEST']._serialized_end=534
+  _globals['_CREATEPLAYBACKSESSIONRESPONSE']._serialized_start=536
+  _globals['_CREATEPLAYBACKSESSIONRESPONSE']._serialized_end=632
+  _globals['_GETPLAYBACKSESSIONREQUEST']._serialized_start=634
+  _globals['_GETPLAYBACKSESSIONREQUEST']._serialized_end=744
+  _globals['_GETPLAYBACKSESSIONRESPONSE']._serialized_start=746
+  _globals['_GETPLAYBACKSESSIONRESPONSE']._serialized_end=839
+  _globals['_KEEPPLAYBACKSESSIONREQUEST']._serialized_start=841
+  _globals['_KEEPPLAYBACKSESSIONREQUEST']._serialized_end=952
+  _globals['_KEEPPLAYBACKSESSIONRESPONSE']._serialized_start=954
+  _globals['_KEEPPLAYBACKSESSIONRESPONSE']._serialized_end=1048
+  _globals['_ENDPLAYBACKSESSIONREQUEST']._serialized_start=1050
+  _globals['_ENDPLAYBACKSESSIONREQUEST']._serialized_end=1160
+  _globals['_ENDPLAYBACKSESSIONRESPONSE']._serialized_start=1162
+  _globals['_ENDPLAYBACKSESSIONRESPONSE']._serialized_end=1190
+  _globals['_UPDATEPROGRESSREQUEST']._serialized_start=1193
+  _globals['_UPDATEPROGRESSREQUEST']._serialized_end=1373
+  _globals['_UPDATEPROGRESSRESPONSE']._serialized_start=1375
+  _globals['_UPDATEPROGRESSRESPONSE']._serialized_end=1464
+  _globals['_LISTCONTINUEWATCHINGREQUEST']._serialized_start=1467
+  _globals['_LISTCONTINUEWATCHINGREQUEST']._serialized_end=1685
+  _globals['_LISTCONTINUEWATCHINGRESPONSE']._serialized_start=1688
+  _globals['_LISTCONTINUEWATCHINGRESPONSE']._serialized_end=1823
+  _globals['_PLAYBACKSERVICE']._serialized_start=1826
+  _globals['_PLAYBACKSERVICE']._serialized_end=2981
 # @@protoc_insertion_point(module_scope)

@@ -29,10 +29,16 @@ class CreatePlaybackSessionRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TAKE_OVER_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Organization that owns the video."""
     request_id: _builtins.str
     """Makes a retry safe: a UUID chosen by the client."""
+    take_over: _builtins.bool
+    """Where the viewer has no place left, end their oldest viewing: its next renewal is refused with STREAM_TAKEN_OVER."""
+    device: _builtins.str
+    """Name that the client keeps for its device."""
     @_builtins.property
     def session(self) -> _session_pb2.PlaybackSession:
         """The session to create; only video and viewer are read."""
@@ -43,10 +49,12 @@ class CreatePlaybackSessionRequest(_message.Message):
         parent: _builtins.str = ...,
         session: _session_pb2.PlaybackSession | None = ...,
         request_id: _builtins.str = ...,
+        take_over: _builtins.bool = ...,
+        device: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "parent", b"parent", "request_id", b"request_id", "session", b"session", "take_over", b"take_over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,6 +129,91 @@ class GetPlaybackSessionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPlaybackSessionResponse: _TypeAlias = GetPlaybackSessionResponse  # noqa: Y015
+
+@_typing.final
+class KeepPlaybackSessionRequest(_message.Message):
+    """Request of PlaybackService.KeepPlaybackSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Session to keep."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepPlaybackSessionRequest: _TypeAlias = KeepPlaybackSessionRequest  # noqa: Y015
+
+@_typing.final
+class KeepPlaybackSessionResponse(_message.Message):
+    """Response of PlaybackService.KeepPlaybackSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> _session_pb2.PlaybackSession:
+        """The session."""
+
+    def __init__(
+        self,
+        *,
+        session: _session_pb2.PlaybackSession | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepPlaybackSessionResponse: _TypeAlias = KeepPlaybackSessionResponse  # noqa: Y015
+
+@_typing.final
+class EndPlaybackSessionRequest(_message.Message):
+    """Request of PlaybackService.EndPlaybackSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Session to end."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPlaybackSessionRequest: _TypeAlias = EndPlaybackSessionRequest  # noqa: Y015
+
+@_typing.final
+class EndPlaybackSessionResponse(_message.Message):
+    """Response of PlaybackService.EndPlaybackSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPlaybackSessionResponse: _TypeAlias = EndPlaybackSessionResponse  # noqa: Y015
 
 @_typing.final
 class UpdateProgressRequest(_message.Message):

@@ -48,6 +48,16 @@ class PlaybackServiceStub:
                 request_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.GetPlaybackSessionRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.GetPlaybackSessionResponse.FromString,
                 _registered_method=True)
+        self.KeepPlaybackSession = channel.unary_unary(
+                '/reelmesh.playback.v1.PlaybackService/KeepPlaybackSession',
+                request_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.KeepPlaybackSessionRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.KeepPlaybackSessionResponse.FromString,
+                _registered_method=True)
+        self.EndPlaybackSession = channel.unary_unary(
+                '/reelmesh.playback.v1.PlaybackService/EndPlaybackSession',
+                request_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.EndPlaybackSessionRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.EndPlaybackSessionResponse.FromString,
+                _registered_method=True)
         self.UpdateProgress = channel.unary_unary(
                 '/reelmesh.playback.v1.PlaybackService/UpdateProgress',
                 request_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.UpdateProgressRequest.SerializeToString,
@@ -68,26 +78,54 @@ class PlaybackServiceServicer:
     """
 
     def CreatePlaybackSession(self, request, context):
-        """CreatePlaybackSession starts a viewing. Callers: anyone. Idempotent by request_id.
+        """CreatePlaybackSession starts a viewing, where billing says that the caller may watch. A signed-in viewer's takes one
+        of the places that the video's policy gives to them. Callers: anyone. Idempotent by request_id.
 
-        Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded). Retry
-        on UNAVAILABLE with the same request_id.
+        Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded);
+        PERMISSION_DENIED with the reason of EntitlementService.Check and metadata "policy" and "offers" (names, with spaces
+        between); RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPlaybackSession(self, request, context):
-        """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
+        """GetPlaybackSession returns a viewing with fresh tokens; it does not keep its place. Callers: whoever started it.
+        Idempotent.
 
-        Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+        Errors: as KeepPlaybackSession, but for SESSION_SHARED and STREAM_LIMIT; FAILED_PRECONDITION STREAM_LAPSED when it
+        was not kept in time. Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepPlaybackSession(self, request, context):
+        """KeepPlaybackSession says that the viewing goes on, and returns it with fresh tokens. Billing is asked again: who may
+        no longer watch is refused. A viewing that was not kept in time takes a place anew, if there is one. Callers: whoever
+        started it. Idempotent.
+
+        Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE, SESSION_ENDED; PERMISSION_DENIED with the
+        reason of EntitlementService.Check, STREAM_TAKEN_OVER, SESSION_SHARED (kept from too many places);
+        RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndPlaybackSession(self, request, context):
+        """EndPlaybackSession ends a viewing and frees its place at once; its manifests are refused within five seconds. Media
+        and license tokens that were given out last until they expire. Callers: whoever started it, and owners of the
+        organization. Idempotent.
+
+        Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProgress(self, request, context):
-        """UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
+        """UpdateProgress says how far a viewing is. Callers: whoever started it. Idempotent; the later of two wins.
 
         Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
         """
@@ -96,7 +134,8 @@ class PlaybackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListContinueWatching(self, request, context):
-        """ListContinueWatching lists what a viewer began and did not finish, latest first. Callers: anyone. Idempotent.
+        """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
+        whatever viewer they name. Callers: anyone. Idempotent.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
         """
@@ -116,6 +155,16 @@ def add_PlaybackServiceServicer_to_server(servicer, server):
                     servicer.GetPlaybackSession,
                     request_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.GetPlaybackSessionRequest.FromString,
                     response_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.GetPlaybackSessionResponse.SerializeToString,
+            ),
+            'KeepPlaybackSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepPlaybackSession,
+                    request_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.KeepPlaybackSessionRequest.FromString,
+                    response_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.KeepPlaybackSessionResponse.SerializeToString,
+            ),
+            'EndPlaybackSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndPlaybackSession,
+                    request_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.EndPlaybackSessionRequest.FromString,
+                    response_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.EndPlaybackSessionResponse.SerializeToString,
             ),
             'UpdateProgress': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateProgress,
@@ -186,6 +235,60 @@ class PlaybackService:
             '/reelmesh.playback.v1.PlaybackService/GetPlaybackSession',
             reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.GetPlaybackSessionRequest.SerializeToString,
             reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.GetPlaybackSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepPlaybackSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.playback.v1.PlaybackService/KeepPlaybackSession',
+            reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.KeepPlaybackSessionRequest.SerializeToString,
+            reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.KeepPlaybackSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndPlaybackSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.playback.v1.PlaybackService/EndPlaybackSession',
+            reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.EndPlaybackSessionRequest.SerializeToString,
+            reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.EndPlaybackSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

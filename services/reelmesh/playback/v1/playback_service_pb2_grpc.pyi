@@ -38,23 +38,44 @@ class PlaybackServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PlaybackServiceAsyncStub: ...
     CreatePlaybackSession: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.CreatePlaybackSessionRequest, _playback_service_pb2.CreatePlaybackSessionResponse]
-    """CreatePlaybackSession starts a viewing. Callers: anyone. Idempotent by request_id.
+    """CreatePlaybackSession starts a viewing, where billing says that the caller may watch. A signed-in viewer's takes one
+    of the places that the video's policy gives to them. Callers: anyone. Idempotent by request_id.
 
-    Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded). Retry
-    on UNAVAILABLE with the same request_id.
+    Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded);
+    PERMISSION_DENIED with the reason of EntitlementService.Check and metadata "policy" and "offers" (names, with spaces
+    between); RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE with the same request_id.
     """
     GetPlaybackSession: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.GetPlaybackSessionRequest, _playback_service_pb2.GetPlaybackSessionResponse]
-    """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
+    """GetPlaybackSession returns a viewing with fresh tokens; it does not keep its place. Callers: whoever started it.
+    Idempotent.
 
-    Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+    Errors: as KeepPlaybackSession, but for SESSION_SHARED and STREAM_LIMIT; FAILED_PRECONDITION STREAM_LAPSED when it
+    was not kept in time. Retry on UNAVAILABLE.
+    """
+    KeepPlaybackSession: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.KeepPlaybackSessionRequest, _playback_service_pb2.KeepPlaybackSessionResponse]
+    """KeepPlaybackSession says that the viewing goes on, and returns it with fresh tokens. Billing is asked again: who may
+    no longer watch is refused. A viewing that was not kept in time takes a place anew, if there is one. Callers: whoever
+    started it. Idempotent.
+
+    Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE, SESSION_ENDED; PERMISSION_DENIED with the
+    reason of EntitlementService.Check, STREAM_TAKEN_OVER, SESSION_SHARED (kept from too many places);
+    RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE.
+    """
+    EndPlaybackSession: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.EndPlaybackSessionRequest, _playback_service_pb2.EndPlaybackSessionResponse]
+    """EndPlaybackSession ends a viewing and frees its place at once; its manifests are refused within five seconds. Media
+    and license tokens that were given out last until they expire. Callers: whoever started it, and owners of the
+    organization. Idempotent.
+
+    Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
     """
     UpdateProgress: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.UpdateProgressRequest, _playback_service_pb2.UpdateProgressResponse]
-    """UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
+    """UpdateProgress says how far a viewing is. Callers: whoever started it. Idempotent; the later of two wins.
 
     Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
     """
     ListContinueWatching: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.ListContinueWatchingRequest, _playback_service_pb2.ListContinueWatchingResponse]
-    """ListContinueWatching lists what a viewer began and did not finish, latest first. Callers: anyone. Idempotent.
+    """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
+    whatever viewer they name. Callers: anyone. Idempotent.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
@@ -69,23 +90,44 @@ class PlaybackServiceAsyncStub(PlaybackServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePlaybackSession: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.CreatePlaybackSessionRequest, _playback_service_pb2.CreatePlaybackSessionResponse]  # type: ignore[assignment]
-    """CreatePlaybackSession starts a viewing. Callers: anyone. Idempotent by request_id.
+    """CreatePlaybackSession starts a viewing, where billing says that the caller may watch. A signed-in viewer's takes one
+    of the places that the video's policy gives to them. Callers: anyone. Idempotent by request_id.
 
-    Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded). Retry
-    on UNAVAILABLE with the same request_id.
+    Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded);
+    PERMISSION_DENIED with the reason of EntitlementService.Check and metadata "policy" and "offers" (names, with spaces
+    between); RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE with the same request_id.
     """
     GetPlaybackSession: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.GetPlaybackSessionRequest, _playback_service_pb2.GetPlaybackSessionResponse]  # type: ignore[assignment]
-    """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
+    """GetPlaybackSession returns a viewing with fresh tokens; it does not keep its place. Callers: whoever started it.
+    Idempotent.
 
-    Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+    Errors: as KeepPlaybackSession, but for SESSION_SHARED and STREAM_LIMIT; FAILED_PRECONDITION STREAM_LAPSED when it
+    was not kept in time. Retry on UNAVAILABLE.
+    """
+    KeepPlaybackSession: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.KeepPlaybackSessionRequest, _playback_service_pb2.KeepPlaybackSessionResponse]  # type: ignore[assignment]
+    """KeepPlaybackSession says that the viewing goes on, and returns it with fresh tokens. Billing is asked again: who may
+    no longer watch is refused. A viewing that was not kept in time takes a place anew, if there is one. Callers: whoever
+    started it. Idempotent.
+
+    Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE, SESSION_ENDED; PERMISSION_DENIED with the
+    reason of EntitlementService.Check, STREAM_TAKEN_OVER, SESSION_SHARED (kept from too many places);
+    RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE.
+    """
+    EndPlaybackSession: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.EndPlaybackSessionRequest, _playback_service_pb2.EndPlaybackSessionResponse]  # type: ignore[assignment]
+    """EndPlaybackSession ends a viewing and frees its place at once; its manifests are refused within five seconds. Media
+    and license tokens that were given out last until they expire. Callers: whoever started it, and owners of the
+    organization. Idempotent.
+
+    Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
     """
     UpdateProgress: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.UpdateProgressRequest, _playback_service_pb2.UpdateProgressResponse]  # type: ignore[assignment]
-    """UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
+    """UpdateProgress says how far a viewing is. Callers: whoever started it. Idempotent; the later of two wins.
 
     Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
     """
     ListContinueWatching: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.ListContinueWatchingRequest, _playback_service_pb2.ListContinueWatchingResponse]  # type: ignore[assignment]
-    """ListContinueWatching lists what a viewer began and did not finish, latest first. Callers: anyone. Idempotent.
+    """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
+    whatever viewer they name. Callers: anyone. Idempotent.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
@@ -103,10 +145,12 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.CreatePlaybackSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.CreatePlaybackSessionResponse, _abc.Awaitable[_playback_service_pb2.CreatePlaybackSessionResponse]]:
-        """CreatePlaybackSession starts a viewing. Callers: anyone. Idempotent by request_id.
+        """CreatePlaybackSession starts a viewing, where billing says that the caller may watch. A signed-in viewer's takes one
+        of the places that the video's policy gives to them. Callers: anyone. Idempotent by request_id.
 
-        Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded). Retry
-        on UNAVAILABLE with the same request_id.
+        Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded);
+        PERMISSION_DENIED with the reason of EntitlementService.Check and metadata "policy" and "offers" (names, with spaces
+        between); RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE with the same request_id.
         """
 
     @_abc_1.abstractmethod
@@ -115,9 +159,39 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.GetPlaybackSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.GetPlaybackSessionResponse, _abc.Awaitable[_playback_service_pb2.GetPlaybackSessionResponse]]:
-        """GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
+        """GetPlaybackSession returns a viewing with fresh tokens; it does not keep its place. Callers: whoever started it.
+        Idempotent.
 
-        Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+        Errors: as KeepPlaybackSession, but for SESSION_SHARED and STREAM_LIMIT; FAILED_PRECONDITION STREAM_LAPSED when it
+        was not kept in time. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def KeepPlaybackSession(
+        self,
+        request: _playback_service_pb2.KeepPlaybackSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_playback_service_pb2.KeepPlaybackSessionResponse, _abc.Awaitable[_playback_service_pb2.KeepPlaybackSessionResponse]]:
+        """KeepPlaybackSession says that the viewing goes on, and returns it with fresh tokens. Billing is asked again: who may
+        no longer watch is refused. A viewing that was not kept in time takes a place anew, if there is one. Callers: whoever
+        started it. Idempotent.
+
+        Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE, SESSION_ENDED; PERMISSION_DENIED with the
+        reason of EntitlementService.Check, STREAM_TAKEN_OVER, SESSION_SHARED (kept from too many places);
+        RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def EndPlaybackSession(
+        self,
+        request: _playback_service_pb2.EndPlaybackSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_playback_service_pb2.EndPlaybackSessionResponse, _abc.Awaitable[_playback_service_pb2.EndPlaybackSessionResponse]]:
+        """EndPlaybackSession ends a viewing and frees its place at once; its manifests are refused within five seconds. Media
+        and license tokens that were given out last until they expire. Callers: whoever started it, and owners of the
+        organization. Idempotent.
+
+        Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -126,7 +200,7 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.UpdateProgressRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.UpdateProgressResponse, _abc.Awaitable[_playback_service_pb2.UpdateProgressResponse]]:
-        """UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
+        """UpdateProgress says how far a viewing is. Callers: whoever started it. Idempotent; the later of two wins.
 
         Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
         """
@@ -137,7 +211,8 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.ListContinueWatchingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.ListContinueWatchingResponse, _abc.Awaitable[_playback_service_pb2.ListContinueWatchingResponse]]:
-        """ListContinueWatching lists what a viewer began and did not finish, latest first. Callers: anyone. Idempotent.
+        """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
+        whatever viewer they name. Callers: anyone. Idempotent.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
         """

@@ -37,12 +37,15 @@ class PlaybackSession(_message.Message):
     MEDIA_TOKEN_FIELD_NUMBER: _builtins.int
     MEDIA_TOKEN_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LICENSE_SERVERS_FIELD_NUMBER: _builtins.int
+    KEEP_INTERVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "organizations/{organization}/sessions/{session}". Output only."""
     video: _builtins.str
     """Video to watch."""
     viewer: _builtins.str
-    """Who watches: a name that the client keeps, so that viewing can be resumed. Empty for nobody in particular."""
+    """Who watches. For who did not sign in a name that the client keeps, so that viewing can be resumed, or nothing; for
+    who did, "users/{user}", whatever a request says.
+    """
     hls_uri: _builtins.str
     """Where to get the HLS multivariant playlist, with the token that opens it. Output only."""
     dash_uri: _builtins.str
@@ -74,6 +77,10 @@ class PlaybackSession(_message.Message):
         from a fresh GetPlaybackSession. Output only.
         """
 
+    @_builtins.property
+    def keep_interval(self) -> _duration_pb2.Duration:
+        """Call KeepPlaybackSession this often: a viewing that is not kept for a while longer gives its place up. Output only."""
+
     def __init__(
         self,
         *,
@@ -88,10 +95,11 @@ class PlaybackSession(_message.Message):
         media_token: _builtins.str = ...,
         media_token_expire_time: _timestamp_pb2.Timestamp | None = ...,
         license_servers: _abc.Iterable[Global___LicenseServer] | None = ...,
+        keep_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "media_token_expire_time", b"media_token_expire_time", "resume_position", b"resume_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "keep_interval", b"keep_interval", "media_token_expire_time", b"media_token_expire_time", "resume_position", b"resume_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "license_servers", b"license_servers", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "keep_interval", b"keep_interval", "license_servers", b"license_servers", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

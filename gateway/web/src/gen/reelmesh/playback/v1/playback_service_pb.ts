@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/playback/v1/playback_service.proto.
  */
 export const file_reelmesh_playback_v1_playback_service: GenFile = /*@__PURE__*/
-  fileDesc("CityZWVsbWVzaC9wbGF5YmFjay92MS9wbGF5YmFja19zZXJ2aWNlLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSK3AQocQ3JlYXRlUGxheWJhY2tTZXNzaW9uUmVxdWVzdBI2CgZwYXJlbnQYASABKAlCJrpII3IhMh9eb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30kEj4KB3Nlc3Npb24YAiABKAsyJS5yZWVsbWVzaC5wbGF5YmFjay52MS5QbGF5YmFja1Nlc3Npb25CBrpIA8gBARIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASJXCh1DcmVhdGVQbGF5YmFja1Nlc3Npb25SZXNwb25zZRI2CgdzZXNzaW9uGAEgASgLMiUucmVlbG1lc2gucGxheWJhY2sudjEuUGxheWJhY2tTZXNzaW9uImgKGUdldFBsYXliYWNrU2Vzc2lvblJlcXVlc3QSSwoEbmFtZRgBIAEoCUI9ukg6cjgyNl5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS9zZXNzaW9ucy9bMC05YS1mLV17MzZ9JCJUChpHZXRQbGF5YmFja1Nlc3Npb25SZXNwb25zZRI2CgdzZXNzaW9uGAEgASgLMiUucmVlbG1lc2gucGxheWJhY2sudjEuUGxheWJhY2tTZXNzaW9uIqEBChVVcGRhdGVQcm9ncmVzc1JlcXVlc3QSTgoHc2Vzc2lvbhgBIAEoCUI9ukg6cjgyNl5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS9zZXNzaW9ucy9bMC05YS1mLV17MzZ9JBI4Cghwb3NpdGlvbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkILukgIyAEBqgECMgAiTwoWVXBkYXRlUHJvZ3Jlc3NSZXNwb25zZRI1Cghwcm9ncmVzcxgBIAEoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLldhdGNoUHJvZ3Jlc3MitQEKG0xpc3RDb250aW51ZVdhdGNoaW5nUmVxdWVzdBI2CgZwYXJlbnQYASABKAlCJrpII3IhMh9eb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30kEiwKBnZpZXdlchgCIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBIcCglwYWdlX3NpemUYAyABKAVCCbpIBhoEGGQoABISCgpwYWdlX3Rva2VuGAQgASgJIm4KHExpc3RDb250aW51ZVdhdGNoaW5nUmVzcG9uc2USNQoIcHJvZ3Jlc3MYASADKAsyIy5yZWVsbWVzaC5wbGF5YmFjay52MS5XYXRjaFByb2dyZXNzEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKNBgoPUGxheWJhY2tTZXJ2aWNlEr4BChVDcmVhdGVQbGF5YmFja1Nlc3Npb24SMi5yZWVsbWVzaC5wbGF5YmFjay52MS5DcmVhdGVQbGF5YmFja1Nlc3Npb25SZXF1ZXN0GjMucmVlbG1lc2gucGxheWJhY2sudjEuQ3JlYXRlUGxheWJhY2tTZXNzaW9uUmVzcG9uc2UiPIq1GAIQAYLT5JMCMDoHc2Vzc2lvbiIlL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS9zZXNzaW9ucxKvAQoSR2V0UGxheWJhY2tTZXNzaW9uEi8ucmVlbG1lc2gucGxheWJhY2sudjEuR2V0UGxheWJhY2tTZXNzaW9uUmVxdWVzdBowLnJlZWxtZXNoLnBsYXliYWNrLnYxLkdldFBsYXliYWNrU2Vzc2lvblJlc3BvbnNlIjaQAgGKtRgCEAGC0+STAicSJS92MS97bmFtZT1vcmdhbml6YXRpb25zLyovc2Vzc2lvbnMvKn0StQEKDlVwZGF0ZVByb2dyZXNzEisucmVlbG1lc2gucGxheWJhY2sudjEuVXBkYXRlUHJvZ3Jlc3NSZXF1ZXN0GiwucmVlbG1lc2gucGxheWJhY2sudjEuVXBkYXRlUHJvZ3Jlc3NSZXNwb25zZSJIirUYAhABgtPkkwI8OgEqIjcvdjEve3Nlc3Npb249b3JnYW5pemF0aW9ucy8qL3Nlc3Npb25zLyp9OnVwZGF0ZVByb2dyZXNzEs4BChRMaXN0Q29udGludWVXYXRjaGluZxIxLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpc3RDb250aW51ZVdhdGNoaW5nUmVxdWVzdBoyLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpc3RDb250aW51ZVdhdGNoaW5nUmVzcG9uc2UiT5ACAYq1GAIQAYLT5JMCQBI+L3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS92aWV3ZXJzL3t2aWV3ZXJ9L2NvbnRpbnVlV2F0Y2hpbmdiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_reelmesh_annotations_v1_annotations, file_reelmesh_playback_v1_session]);
+  fileDesc("CityZWVsbWVzaC9wbGF5YmFjay92MS9wbGF5YmFja19zZXJ2aWNlLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSL4AQocQ3JlYXRlUGxheWJhY2tTZXNzaW9uUmVxdWVzdBI2CgZwYXJlbnQYASABKAlCJrpII3IhMh9eb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30kEj4KB3Nlc3Npb24YAiABKAsyJS5yZWVsbWVzaC5wbGF5YmFjay52MS5QbGF5YmFja1Nlc3Npb25CBrpIA8gBARIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIRCgl0YWtlX292ZXIYBCABKAgSLAoGZGV2aWNlGAUgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MCw2NH0kIlcKHUNyZWF0ZVBsYXliYWNrU2Vzc2lvblJlc3BvbnNlEjYKB3Nlc3Npb24YASABKAsyJS5yZWVsbWVzaC5wbGF5YmFjay52MS5QbGF5YmFja1Nlc3Npb24iaAoZR2V0UGxheWJhY2tTZXNzaW9uUmVxdWVzdBJLCgRuYW1lGAEgASgJQj26SDpyODI2Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3Nlc3Npb25zL1swLTlhLWYtXXszNn0kIlQKGkdldFBsYXliYWNrU2Vzc2lvblJlc3BvbnNlEjYKB3Nlc3Npb24YASABKAsyJS5yZWVsbWVzaC5wbGF5YmFjay52MS5QbGF5YmFja1Nlc3Npb24iaQoaS2VlcFBsYXliYWNrU2Vzc2lvblJlcXVlc3QSSwoEbmFtZRgBIAEoCUI9ukg6cjgyNl5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS9zZXNzaW9ucy9bMC05YS1mLV17MzZ9JCJVChtLZWVwUGxheWJhY2tTZXNzaW9uUmVzcG9uc2USNgoHc2Vzc2lvbhgBIAEoCzIlLnJlZWxtZXNoLnBsYXliYWNrLnYxLlBsYXliYWNrU2Vzc2lvbiJoChlFbmRQbGF5YmFja1Nlc3Npb25SZXF1ZXN0EksKBG5hbWUYASABKAlCPbpIOnI4MjZeb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vc2Vzc2lvbnMvWzAtOWEtZi1dezM2fSQiHAoaRW5kUGxheWJhY2tTZXNzaW9uUmVzcG9uc2UioQEKFVVwZGF0ZVByb2dyZXNzUmVxdWVzdBJOCgdzZXNzaW9uGAEgASgJQj26SDpyODI2Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3Nlc3Npb25zL1swLTlhLWYtXXszNn0kEjgKCHBvc2l0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgu6SAjIAQGqAQIyACJPChZVcGRhdGVQcm9ncmVzc1Jlc3BvbnNlEjUKCHByb2dyZXNzGAEgASgLMiMucmVlbG1lc2gucGxheWJhY2sudjEuV2F0Y2hQcm9ncmVzcyK1AQobTGlzdENvbnRpbnVlV2F0Y2hpbmdSZXF1ZXN0EjYKBnBhcmVudBgBIAEoCUImukgjciEyH15vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfSQSLAoGdmlld2VyGAIgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MSw2NH0kEhwKCXBhZ2Vfc2l6ZRgDIAEoBUIJukgGGgQYZCgAEhIKCnBhZ2VfdG9rZW4YBCABKAkibgocTGlzdENvbnRpbnVlV2F0Y2hpbmdSZXNwb25zZRI1Cghwcm9ncmVzcxgBIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLldhdGNoUHJvZ3Jlc3MSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMoMJCg9QbGF5YmFja1NlcnZpY2USvgEKFUNyZWF0ZVBsYXliYWNrU2Vzc2lvbhIyLnJlZWxtZXNoLnBsYXliYWNrLnYxLkNyZWF0ZVBsYXliYWNrU2Vzc2lvblJlcXVlc3QaMy5yZWVsbWVzaC5wbGF5YmFjay52MS5DcmVhdGVQbGF5YmFja1Nlc3Npb25SZXNwb25zZSI8irUYAhABgtPkkwIwOgdzZXNzaW9uIiUvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3Nlc3Npb25zEq8BChJHZXRQbGF5YmFja1Nlc3Npb24SLy5yZWVsbWVzaC5wbGF5YmFjay52MS5HZXRQbGF5YmFja1Nlc3Npb25SZXF1ZXN0GjAucmVlbG1lc2gucGxheWJhY2sudjEuR2V0UGxheWJhY2tTZXNzaW9uUmVzcG9uc2UiNpACAYq1GAIQAYLT5JMCJxIlL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi9zZXNzaW9ucy8qfRK6AQoTS2VlcFBsYXliYWNrU2Vzc2lvbhIwLnJlZWxtZXNoLnBsYXliYWNrLnYxLktlZXBQbGF5YmFja1Nlc3Npb25SZXF1ZXN0GjEucmVlbG1lc2gucGxheWJhY2sudjEuS2VlcFBsYXliYWNrU2Vzc2lvblJlc3BvbnNlIj6QAgKKtRgCEAGC0+STAi86ASoiKi92MS97bmFtZT1vcmdhbml6YXRpb25zLyovc2Vzc2lvbnMvKn06a2VlcBK2AQoSRW5kUGxheWJhY2tTZXNzaW9uEi8ucmVlbG1lc2gucGxheWJhY2sudjEuRW5kUGxheWJhY2tTZXNzaW9uUmVxdWVzdBowLnJlZWxtZXNoLnBsYXliYWNrLnYxLkVuZFBsYXliYWNrU2Vzc2lvblJlc3BvbnNlIj2QAgKKtRgCEAGC0+STAi46ASoiKS92MS97bmFtZT1vcmdhbml6YXRpb25zLyovc2Vzc2lvbnMvKn06ZW5kErUBCg5VcGRhdGVQcm9ncmVzcxIrLnJlZWxtZXNoLnBsYXliYWNrLnYxLlVwZGF0ZVByb2dyZXNzUmVxdWVzdBosLnJlZWxtZXNoLnBsYXliYWNrLnYxLlVwZGF0ZVByb2dyZXNzUmVzcG9uc2UiSIq1GAIQAYLT5JMCPDoBKiI3L3YxL3tzZXNzaW9uPW9yZ2FuaXphdGlvbnMvKi9zZXNzaW9ucy8qfTp1cGRhdGVQcm9ncmVzcxLOAQoUTGlzdENvbnRpbnVlV2F0Y2hpbmcSMS5yZWVsbWVzaC5wbGF5YmFjay52MS5MaXN0Q29udGludWVXYXRjaGluZ1JlcXVlc3QaMi5yZWVsbWVzaC5wbGF5YmFjay52MS5MaXN0Q29udGludWVXYXRjaGluZ1Jlc3BvbnNlIk+QAgGKtRgCEAGC0+STAkASPi92MS97cGFyZW50PW9yZ2FuaXphdGlvbnMvKn0vdmlld2Vycy97dmlld2VyfS9jb250aW51ZVdhdGNoaW5nYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_reelmesh_annotations_v1_annotations, file_reelmesh_playback_v1_session]);
 
 /**
  * Request of PlaybackService.CreatePlaybackSession.
@@ -47,6 +47,20 @@ export type CreatePlaybackSessionRequest = Message<"reelmesh.playback.v1.CreateP
    * @generated from field: string request_id = 3;
    */
   requestId: string;
+
+  /**
+   * Where the viewer has no place left, end their oldest viewing: its next renewal is refused with STREAM_TAKEN_OVER.
+   *
+   * @generated from field: bool take_over = 4;
+   */
+  takeOver: boolean;
+
+  /**
+   * Name that the client keeps for its device.
+   *
+   * @generated from field: string device = 5;
+   */
+  device: string;
 };
 
 /**
@@ -120,6 +134,84 @@ export const GetPlaybackSessionResponseSchema: GenMessage<GetPlaybackSessionResp
   messageDesc(file_reelmesh_playback_v1_playback_service, 3);
 
 /**
+ * Request of PlaybackService.KeepPlaybackSession.
+ *
+ * @generated from message reelmesh.playback.v1.KeepPlaybackSessionRequest
+ */
+export type KeepPlaybackSessionRequest = Message<"reelmesh.playback.v1.KeepPlaybackSessionRequest"> & {
+  /**
+   * Session to keep.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.KeepPlaybackSessionRequest.
+ * Use `create(KeepPlaybackSessionRequestSchema)` to create a new message.
+ */
+export const KeepPlaybackSessionRequestSchema: GenMessage<KeepPlaybackSessionRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_playback_service, 4);
+
+/**
+ * Response of PlaybackService.KeepPlaybackSession.
+ *
+ * @generated from message reelmesh.playback.v1.KeepPlaybackSessionResponse
+ */
+export type KeepPlaybackSessionResponse = Message<"reelmesh.playback.v1.KeepPlaybackSessionResponse"> & {
+  /**
+   * The session.
+   *
+   * @generated from field: reelmesh.playback.v1.PlaybackSession session = 1;
+   */
+  session?: PlaybackSession | undefined;
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.KeepPlaybackSessionResponse.
+ * Use `create(KeepPlaybackSessionResponseSchema)` to create a new message.
+ */
+export const KeepPlaybackSessionResponseSchema: GenMessage<KeepPlaybackSessionResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_playback_service, 5);
+
+/**
+ * Request of PlaybackService.EndPlaybackSession.
+ *
+ * @generated from message reelmesh.playback.v1.EndPlaybackSessionRequest
+ */
+export type EndPlaybackSessionRequest = Message<"reelmesh.playback.v1.EndPlaybackSessionRequest"> & {
+  /**
+   * Session to end.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.EndPlaybackSessionRequest.
+ * Use `create(EndPlaybackSessionRequestSchema)` to create a new message.
+ */
+export const EndPlaybackSessionRequestSchema: GenMessage<EndPlaybackSessionRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_playback_service, 6);
+
+/**
+ * Response of PlaybackService.EndPlaybackSession.
+ *
+ * @generated from message reelmesh.playback.v1.EndPlaybackSessionResponse
+ */
+export type EndPlaybackSessionResponse = Message<"reelmesh.playback.v1.EndPlaybackSessionResponse"> & {
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.EndPlaybackSessionResponse.
+ * Use `create(EndPlaybackSessionResponseSchema)` to create a new message.
+ */
+export const EndPlaybackSessionResponseSchema: GenMessage<EndPlaybackSessionResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_playback_service, 7);
+
+/**
  * Request of PlaybackService.UpdateProgress.
  *
  * @generated from message reelmesh.playback.v1.UpdateProgressRequest
@@ -145,7 +237,7 @@ export type UpdateProgressRequest = Message<"reelmesh.playback.v1.UpdateProgress
  * Use `create(UpdateProgressRequestSchema)` to create a new message.
  */
 export const UpdateProgressRequestSchema: GenMessage<UpdateProgressRequest> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_playback_service, 4);
+  messageDesc(file_reelmesh_playback_v1_playback_service, 8);
 
 /**
  * Response of PlaybackService.UpdateProgress.
@@ -166,7 +258,7 @@ export type UpdateProgressResponse = Message<"reelmesh.playback.v1.UpdateProgres
  * Use `create(UpdateProgressResponseSchema)` to create a new message.
  */
 export const UpdateProgressResponseSchema: GenMessage<UpdateProgressResponse> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_playback_service, 5);
+  messageDesc(file_reelmesh_playback_v1_playback_service, 9);
 
 /**
  * Request of PlaybackService.ListContinueWatching.
@@ -208,7 +300,7 @@ export type ListContinueWatchingRequest = Message<"reelmesh.playback.v1.ListCont
  * Use `create(ListContinueWatchingRequestSchema)` to create a new message.
  */
 export const ListContinueWatchingRequestSchema: GenMessage<ListContinueWatchingRequest> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_playback_service, 6);
+  messageDesc(file_reelmesh_playback_v1_playback_service, 10);
 
 /**
  * Response of PlaybackService.ListContinueWatching.
@@ -236,7 +328,7 @@ export type ListContinueWatchingResponse = Message<"reelmesh.playback.v1.ListCon
  * Use `create(ListContinueWatchingResponseSchema)` to create a new message.
  */
 export const ListContinueWatchingResponseSchema: GenMessage<ListContinueWatchingResponse> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_playback_service, 7);
+  messageDesc(file_reelmesh_playback_v1_playback_service, 11);
 
 /**
  * PlaybackService starts viewings and remembers how far they got.
@@ -248,10 +340,12 @@ export const ListContinueWatchingResponseSchema: GenMessage<ListContinueWatching
  */
 export const PlaybackService: GenService<{
   /**
-   * CreatePlaybackSession starts a viewing. Callers: anyone. Idempotent by request_id.
+   * CreatePlaybackSession starts a viewing, where billing says that the caller may watch. A signed-in viewer's takes one
+   * of the places that the video's policy gives to them. Callers: anyone. Idempotent by request_id.
    *
-   * Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded). Retry
-   * on UNAVAILABLE with the same request_id.
+   * Errors: NOT_FOUND VIDEO_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE (RetryInfo while it is being encoded);
+   * PERMISSION_DENIED with the reason of EntitlementService.Check and metadata "policy" and "offers" (names, with spaces
+   * between); RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE with the same request_id.
    *
    * @generated from rpc reelmesh.playback.v1.PlaybackService.CreatePlaybackSession
    */
@@ -261,9 +355,11 @@ export const PlaybackService: GenService<{
     output: typeof CreatePlaybackSessionResponseSchema;
   },
   /**
-   * GetPlaybackSession returns a viewing with fresh tokens. Callers: anyone. Idempotent.
+   * GetPlaybackSession returns a viewing with fresh tokens; it does not keep its place. Callers: whoever started it.
+   * Idempotent.
    *
-   * Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE. Retry on UNAVAILABLE.
+   * Errors: as KeepPlaybackSession, but for SESSION_SHARED and STREAM_LIMIT; FAILED_PRECONDITION STREAM_LAPSED when it
+   * was not kept in time. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.playback.v1.PlaybackService.GetPlaybackSession
    */
@@ -273,7 +369,37 @@ export const PlaybackService: GenService<{
     output: typeof GetPlaybackSessionResponseSchema;
   },
   /**
-   * UpdateProgress says how far a viewing is. Callers: anyone. Idempotent; the later of two wins.
+   * KeepPlaybackSession says that the viewing goes on, and returns it with fresh tokens. Billing is asked again: who may
+   * no longer watch is refused. A viewing that was not kept in time takes a place anew, if there is one. Callers: whoever
+   * started it. Idempotent.
+   *
+   * Errors: NOT_FOUND SESSION_UNKNOWN; FAILED_PRECONDITION VIDEO_NOT_PLAYABLE, SESSION_ENDED; PERMISSION_DENIED with the
+   * reason of EntitlementService.Check, STREAM_TAKEN_OVER, SESSION_SHARED (kept from too many places);
+   * RESOURCE_EXHAUSTED STREAM_LIMIT. Retry on UNAVAILABLE.
+   *
+   * @generated from rpc reelmesh.playback.v1.PlaybackService.KeepPlaybackSession
+   */
+  keepPlaybackSession: {
+    methodKind: "unary";
+    input: typeof KeepPlaybackSessionRequestSchema;
+    output: typeof KeepPlaybackSessionResponseSchema;
+  },
+  /**
+   * EndPlaybackSession ends a viewing and frees its place at once; its manifests are refused within five seconds. Media
+   * and license tokens that were given out last until they expire. Callers: whoever started it, and owners of the
+   * organization. Idempotent.
+   *
+   * Errors: NOT_FOUND SESSION_UNKNOWN. Retry on UNAVAILABLE.
+   *
+   * @generated from rpc reelmesh.playback.v1.PlaybackService.EndPlaybackSession
+   */
+  endPlaybackSession: {
+    methodKind: "unary";
+    input: typeof EndPlaybackSessionRequestSchema;
+    output: typeof EndPlaybackSessionResponseSchema;
+  },
+  /**
+   * UpdateProgress says how far a viewing is. Callers: whoever started it. Idempotent; the later of two wins.
    *
    * Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
    *
@@ -285,7 +411,8 @@ export const PlaybackService: GenService<{
     output: typeof UpdateProgressResponseSchema;
   },
   /**
-   * ListContinueWatching lists what a viewer began and did not finish, latest first. Callers: anyone. Idempotent.
+   * ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
+   * whatever viewer they name. Callers: anyone. Idempotent.
    *
    * Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
    *

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/playback/v1/session.proto.
  */
 export const file_reelmesh_playback_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSL0AwoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEiwKBnZpZXdlchgDIAEoCUIcukgZchcyFV5bQS1aYS16MC05Xy1dezAsNjR9JBIVCgdobHNfdXJpGAQgASgJQgSItRgCEhYKCGRhc2hfdXJpGAUgASgJQgSItRgCEjIKD3Jlc3VtZV9wb3NpdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKC21lZGlhX3Rva2VuGAkgASgJQgSItRgCEjsKF21lZGlhX3Rva2VuX2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI8Cg9saWNlbnNlX3NlcnZlcnMYCyADKAsyIy5yZWVsbWVzaC5wbGF5YmFjay52MS5MaWNlbnNlU2VydmVyIjYKDUxpY2Vuc2VTZXJ2ZXISEgoKa2V5X3N5c3RlbRgBIAEoCRIRCgN1cmkYAiABKAlCBIi1GAIiqQEKDVdhdGNoUHJvZ3Jlc3MSDQoFdmlkZW8YASABKAkSKwoIcG9zaXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSKoBAoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEi4KBnZpZXdlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05Xy8tXXswLDE2MH0kEhUKB2hsc191cmkYBCABKAlCBIi1GAISFgoIZGFzaF91cmkYBSABKAlCBIi1GAISMgoPcmVzdW1lX3Bvc2l0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoLbWVkaWFfdG9rZW4YCSABKAlCBIi1GAISOwoXbWVkaWFfdG9rZW5fZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjwKD2xpY2Vuc2Vfc2VydmVycxgLIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpY2Vuc2VTZXJ2ZXISMAoNa2VlcF9pbnRlcnZhbBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI2Cg1MaWNlbnNlU2VydmVyEhIKCmtleV9zeXN0ZW0YASABKAkSEQoDdXJpGAIgASgJQgSItRgCIqkBCg1XYXRjaFByb2dyZXNzEg0KBXZpZGVvGAEgASgJEisKCHBvc2l0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * One viewing of one video by one viewer.
@@ -39,7 +39,8 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
   video: string;
 
   /**
-   * Who watches: a name that the client keeps, so that viewing can be resumed. Empty for nobody in particular.
+   * Who watches. For who did not sign in a name that the client keeps, so that viewing can be resumed, or nothing; for
+   * who did, "users/{user}", whatever a request says.
    *
    * @generated from field: string viewer = 3;
    */
@@ -103,6 +104,13 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
    * @generated from field: repeated reelmesh.playback.v1.LicenseServer license_servers = 11;
    */
   licenseServers: LicenseServer[];
+
+  /**
+   * Call KeepPlaybackSession this often: a viewing that is not kept for a while longer gives its place up. Output only.
+   *
+   * @generated from field: google.protobuf.Duration keep_interval = 12;
+   */
+  keepInterval?: Duration | undefined;
 };
 
 /**

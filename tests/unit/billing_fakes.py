@@ -1,0 +1,111 @@
+"""Billing's stores in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from reelmesh.billing.model import Grant, GrantName, Policy, PolicyName
+from reelmesh.mesh.names import VideoName
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+VIDEO = VideoName("acme", "0198c0de-0000-7000-8000-000000000001")
+ANN = "users/0198c0de-0000-7000-8000-00000000000a"
+
+
+class ManualClock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+    def advance(self, **parts: float) -> None:
+        self.time += timedelta(**parts)
+
+
+class CountingIds:
+    """Ids in order."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def new(self) -> str:
+        self.count += 1
+        return f"00000000-0000-7000-8000-{self.count:012x}"
+
+
+class MemoryPolicyStore:
+    """Policies in a dictionary."""
+
+    def __init__(self) -> None:
+        self.versions: dict[PolicyName, list[Policy]] = {}
+        self.videos: dict[VideoName, str] = {}
+
+    async def newest(self, name: PolicyName) -> Policy | None:
+        return self.versions[name][-1] if name in self.versions else None
+
+    async def version(self, name: PolicyName, version: int) -> Policy | None:
+        return next((each for each in self.versions.get(name, ()) if each.version == version), None)
+
+    async def add(self, policy: Policy) -> bool:
+        assert policy.name is not None
+        known = self.versions.setdefault(policy.name, [])
+        if len(known) >= policy.version:
+            return False
+        known.append(policy)
+        return True
+
+    async def names(self, organization: str, after: str, size: int) -> Sequence[PolicyName]:
+        found = sorted(
+            (name for name in self.versions if name.organization == organization and name.id > after),
+            key=lambda name: name.id,
+        )
+        return found[:size]
+
+    async def assign(self, video: VideoName, policy: str) -> None:
+        self.videos[video] = policy
+
+    async def assigned(self, video: VideoName) -> str:
+        return self.videos.get(video, "")
+
+
+class MemoryGrantStore:
+    """Grants in a dictionary."""
+
+    def __init__(self) -> None:
+        self.grants: dict[GrantName, Grant] = {}
+
+    async def all(self, organization: str, user: str) -> Sequence[Grant]:
+        mine = [grant for name, grant in self.grants.items() if (name.organization, name.user) == (organization, user)]
+        return sorted(mine, key=lambda grant: grant.name.id, reverse=True)
+
+    async def load(self, name: GrantName) -> Grant | None:
+        return self.grants.get(name)
+
+    async def add(self, grant: Grant) -> Grant:
+        return self.grants.setdefault(grant.name, grant)
+
+    async def revoke(self, name: GrantName, time: datetime) -> None:
+        grant = self.grants[name]
+        self.grants[name] = replace(grant, revoke_time=grant.revoke_time or time)
+
+    async def begin(self, name: GrantName, time: datetime) -> None:
+        grant = self.grants[name]
+        self.grants[name] = replace(grant, first_play_time=grant.first_play_time or time)
+
+
+class MemoryDeviceStore:
+    """Devices in a set."""
+
+    def __init__(self) -> None:
+        self.devices: set[tuple[str, str, str]] = set()
+
+    async def used(self, organization: str, user: str) -> frozenset[str]:
+        return frozenset(device for o, u, device in self.devices if (o, u) == (organization, user))
+
+    async def note(self, organization: str, user: str, device: str) -> None:
+        self.devices.add((organization, user, device))
