@@ -83,3 +83,13 @@ async def test_a_producer_that_refuses_is_replaced(closer: list[Publisher]) -> N
         await publisher.publish(RECORD)
     await publisher.publish(RECORD)
     assert broken.made == 2
+
+
+async def test_several_are_published_when_all_are(closer: list[Publisher]) -> None:
+    broken = Broken(None, KafkaError(KafkaError._MSG_TIMED_OUT), None, None, None)
+    publisher = publisher_of(broken, closer)
+    with pytest.raises(Unavailable, match="_MSG_TIMED_OUT"):
+        await publisher.publish(RECORD, RECORD, RECORD)
+    assert len(broken.answers) == 2
+    await publisher.publish(RECORD, RECORD)
+    assert broken.made == 1

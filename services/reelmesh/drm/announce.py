@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from reelmesh.drm.decisions import Decision
@@ -18,5 +17,6 @@ class Announcements:
 
     async def publish(self, decisions: Sequence[Decision]) -> None:
         """Publish decisions; some may come twice when this is tried again. Raises Unavailable."""
-        records = [Record(DECISIONS, str(decision.video), encode(decision)) for decision in decisions]
-        await asyncio.gather(*map(self._publisher.publish, records))
+        await self._publisher.publish(
+            *(Record(DECISIONS, str(decision.video), encode(decision)) for decision in decisions)
+        )

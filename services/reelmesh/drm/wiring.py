@@ -11,7 +11,7 @@ import httpx
 from reelmesh.drm import wrapping
 from reelmesh.drm.announce import Announcements
 from reelmesh.drm.clearkey import ClearKey
-from reelmesh.drm.decisions import Audit, Decisions, Trail
+from reelmesh.drm.decisions import BATCH, Audit, Decisions, Trail
 from reelmesh.drm.deletions import Deletions
 from reelmesh.drm.exchange import Exchange
 from reelmesh.drm.fairplay import FairPlay
@@ -46,7 +46,7 @@ async def build(config: Config, stores: Stores) -> Target:
     grants = Grants(PublicKeys(config.drm.license_jwks), time.monotonic)
     await ensure_topics(stores.kafka, dict.fromkeys((DECISIONS, MEDIA_EVENTS), stores.kafka.partitions))
     decisions = CassandraDecisionStore(cassandra, timedelta(days=config.drm.decisions_days))
-    announcements = Announcements(stores.publisher())
+    announcements = Announcements(stores.publisher(BATCH))
     audit = Audit([Trail("Cassandra", decisions.add), Trail("Kafka", announcements.publish)])
     client = httpx.AsyncClient()
     systems = _systems(config.drm, client, stores.clock)

@@ -30,7 +30,7 @@ class Connections:
         """Name of the process, unique on its machine."""
         self._service_config = service_config
         self._cassandra: Cassandra | None = None
-        self._publisher: Publisher | None = None
+        self._publishers: dict[int, Publisher] = {}
         self._channels: list[grpc.aio.Channel] = []
 
     async def cassandra(self) -> Cassandra:
@@ -43,11 +43,12 @@ class Connections:
                 await asyncio.sleep(0.2)  # it is starting beside us
         return self._cassandra
 
-    def publisher(self) -> Publisher:
-        """Return the producer of the process."""
-        if self._publisher is None:
-            self._publisher = Publisher(self.config.kafka, f"{socket.gethostname()}-{self.process}")
-        return self._publisher
+    def publisher(self, batch: int) -> Publisher:
+        """Return the producer of the process that sends so many records together."""
+        if batch not in self._publishers:
+            client = f"{socket.gethostname()}-{self.process}"
+            self._publishers[batch] = Publisher(self.config.kafka, client, batch=batch)
+        return self._publishers[batch]
 
     def channel(self, service: str, identity: Identity) -> grpc.aio.Channel:
         """Open a channel to a service."""
@@ -59,8 +60,8 @@ class Connections:
         """Close everything that was opened."""
         for opened in self._channels:
             await opened.close()
-        if self._publisher is not None:
-            await self._publisher.close()
+        for publisher in self._publishers.values():
+            await publisher.close()
         if self._cassandra is not None:
             await self._cassandra.close()
 
@@ -88,9 +89,9 @@ class Stores:
         """Return the process's session, once the cluster answers."""
         return await self._connections.cassandra()
 
-    def publisher(self) -> Publisher:
-        """Return the process's producer."""
-        return self._connections.publisher()
+    def publisher(self, batch: int = 1) -> Publisher:
+        """Return the process's producer that sends so many records together; see Publisher."""
+        return self._connections.publisher(batch)
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """Open a channel to another service, under the target's own identity."""

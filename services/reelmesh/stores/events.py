@@ -140,7 +140,13 @@ async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
 class Publisher:
     """An idempotent producer. One per process, whose name among all machines is `client`."""
 
-    def __init__(self, config: KafkaConfig, client: str, make: Callable[[dict[str, Any]], Producer] = Producer) -> None:
+    def __init__(
+        self, config: KafkaConfig, client: str, make: Callable[[dict[str, Any]], Producer] = Producer, batch: int = 1
+    ) -> None:
+        """`batch` is how many records are sent together when there are as many.
+
+        It is one for what a share group hands out: that gives away whole batches, and every worker is to take one task.
+        """
         self.client = client
         self._make = make
         self._settings = {
@@ -148,9 +154,8 @@ class Publisher:
             "client.id": client,
             "acks": "all",
             "enable.idempotence": True,
-            "linger.ms": 0,
-            # A share group hands out whole batches; one record in each lets every worker take one task.
-            "batch.num.messages": 1,
+            "linger.ms": 0 if batch == 1 else 5,
+            "batch.num.messages": batch,
             "delivery.timeout.ms": 15_000,
         }
         self._producer = make(self._settings)
@@ -158,16 +163,20 @@ class Publisher:
         self._thread = threading.Thread(target=self._poll, name="kafka-publisher", daemon=True)
         self._thread.start()
 
-    async def publish(self, record: Record) -> None:
-        """Publish and wait until the brokers have it. Raises Unavailable; then it may or may not be there."""
+    async def publish(self, *records: Record) -> None:
+        """Publish and wait until the brokers have all. Raises Unavailable; then any may or may not be there."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         producer = self._producer
-        headers: dict[str, str] = dict(record.headers)
-        propagate.inject(headers)
+        passed_on: dict[str, str] = {}
+        propagate.inject(passed_on)
+        outcomes: list[KafkaError | None] = []
 
         def confirm(error: KafkaError | None, _message: Message) -> None:
-            loop.call_soon_threadsafe(settle, error)
+            outcomes.append(error)
+            if len(outcomes) == len(records):
+                failed = [each for each in outcomes if each is not None]
+                loop.call_soon_threadsafe(settle, failed[0] if failed else None)
 
         def settle(error: KafkaError | None) -> None:
             if error is not None and error.code() == _FATAL:
@@ -180,13 +189,14 @@ class Publisher:
                 done.set_exception(Unavailable(f"Kafka does not answer: {error.name()}"))
 
         try:
-            producer.produce(
-                record.topic,
-                key=record.key.encode(),
-                value=record.value,
-                headers={key: value.encode() for key, value in headers.items()},
-                on_delivery=confirm,
-            )
+            for record in records:
+                producer.produce(
+                    record.topic,
+                    key=record.key.encode(),
+                    value=record.value,
+                    headers={key: value.encode() for key, value in {**record.headers, **passed_on}.items()},
+                    on_delivery=confirm,
+                )
         except BufferError as error:
             raise Unavailable("too much waits for Kafka") from error
         except KafkaException as error:
