@@ -25,6 +25,7 @@ from reelmesh_tools.stack.owner import Credentials
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 SECONDS, RATE = 20, 25
+GROWING_SECONDS = 48
 CLEAR_KEY = "org.w3.clearkey"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
 LABELS = ("AUDIO", "SD", "HD")
@@ -116,6 +117,32 @@ def test_it_plays_to_its_end_with_a_license(page: Page, stack: Stack, film: str,
         assert not watching.events("error")
     assert {event["detail"]["keySystem"] for event in watching.events("license")} == {CLEAR_KEY}
     assert watching.read("player.drmInfo().encryptionScheme") == "cbcs"
+
+
+def test_it_plays_while_it_is_encoded(
+    browser_context: BrowserContext,
+    owner: Credentials,
+    stack: Stack,
+    reelmesh: Callable[..., dict[str, Any]],
+    clip: Callable[..., Path],
+) -> None:
+    pages = {format_: browser_context.new_page() for format_ in ("hls", "dash")}
+    Visitor(pages["hls"]).sign_in(owner.email, owner.password)  # who watches a job may see it
+    source = str(clip(GROWING_SECONDS, 1280, 720, RATE))
+    video = reelmesh("upload", source, "--protection", "drm", "--until", "uploaded")["video"]
+    for page in pages.values():
+        grant(page, stack, video)
+    watched = [WatchPage.open(page, video, format_) for format_, page in pages.items()]
+    for watching in watched:
+        watching.wait_playing(beyond=1)
+        assert watching.read("player.isDynamic()"), "it was encoded before it was played: the clip is too short"
+    for watching in watched:
+        watching.wait("!player.isDynamic()")
+        watching.fast(4)
+    for watching in watched:
+        watching.wait_ended(GROWING_SECONDS)
+        assert not watching.events("error")
+        watching.page.close()
 
 
 @pytest.mark.parametrize("format_", ["hls", "dash"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reelmesh.worker.boxes import Sample, box
 from reelmesh.worker.cenc import Encryption
 from reelmesh.worker.errors import MediaError, Reason
 from reelmesh.worker.package import PackagedSegment
+from reelmesh.worker.sandbox import Limits, Sandbox
 
 CBCS = Protection(scheme=Protection.SCHEME_CBCS, key_id=digest("kid"), label="AUDIO")
 CENC = Protection(scheme=Protection.SCHEME_CENC, key_id=digest("kid"), label="AUDIO")
@@ -144,3 +146,18 @@ def test_wrong_pictures_are_told(tmp_path: Path, made: bytes, how: Encryption) -
     with pytest.raises(MediaError) as caught:
         seal([CLEAR])
     assert caught.value.reason == Reason.ENCRYPT_FAILED
+
+
+async def test_a_packager_that_repeats_its_options_tells_no_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / "packager"
+    program.write_text('#!/bin/sh\necho "$@" >&2; cat >&2; exit 1\n')
+    program.chmod(0o700)
+    encrypter = encrypt.Encrypter(Sandbox(program, program, program, bubblewrap=None), Limits(wall_seconds=30))
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(MediaError) as caught:
+        await encrypter.pictures([encrypt.ClearFile(tmp_path / "v.mp4", CENC, KEY)], tmp_path)
+    assert caught.value.reason == Reason.ENCRYPT_FAILED
+    assert f"key_id={CENC.key_id.hex()}" in caplog.text
+    assert KEY.hex() not in caplog.text

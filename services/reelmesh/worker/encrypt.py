@@ -83,8 +83,11 @@ class Encrypter:
         try:
             await self._sandbox.run(Invocation("packager", None, scratch, (), line, self._limits, secret))
         except (ToolError, ToolTimeout) as error:
-            _LOG.warning("%s", error)
-            raise _failed("the encryption failed") from error
+            said = str(error)
+            for file in files:  # a program that does not like its options repeats them
+                said = said.replace(file.key.hex(), "[key]")
+            _LOG.warning("%s", said)
+            raise _failed("the encryption failed") from None
         return [PictureSeal(_made(file)) for file in files]
 
 
