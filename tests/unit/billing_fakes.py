@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from reelmesh.billing.model import Grant, GrantName, Policy, PolicyName
+from reelmesh.billing.model import Grant, GrantName, Policy, PolicyName, PriceName
+from reelmesh.billing.orders import Order, PaymentEvent, Price
 from reelmesh.mesh.names import VideoName
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -109,3 +110,39 @@ class MemoryDeviceStore:
 
     async def note(self, organization: str, user: str, device: str) -> None:
         self.devices.add((organization, user, device))
+
+
+class MemoryPaymentStore:
+    """Payments in dictionaries, and the grants that they give."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[PriceName, Price] = {}
+        self.orders: dict[tuple[str, str], Order] = {}
+        self.told: dict[tuple[str, str], dict[str, PaymentEvent]] = {}
+        self.grants: dict[GrantName, tuple[int, Grant]] = {}
+
+    async def add_price(self, price: Price) -> Price:
+        return self.by_name.setdefault(price.name, price)
+
+    async def price(self, name: PriceName) -> Price | None:
+        return self.by_name.get(name)
+
+    async def prices(self, organization: str, after: str, size: int) -> Sequence[Price]:
+        found = [each for name, each in self.by_name.items() if name.organization == organization and name.id > after]
+        return sorted(found, key=lambda price: price.name.id)[:size]
+
+    async def add_order(self, order: Order) -> None:
+        self.orders[order.user, order.id] = order
+
+    async def order(self, user: str, id_: str) -> Order | None:
+        return self.orders.get((user, id_))
+
+    async def add_event(self, event: PaymentEvent) -> None:
+        self.told.setdefault((event.user, event.order), {})[event.id] = event
+
+    async def events(self, user: str, order: str) -> Sequence[PaymentEvent]:
+        return list(self.told.get((user, order), {}).values())
+
+    async def put_grant(self, grant: Grant, revision: int) -> None:
+        if self.grants.get(grant.name, (0, grant))[0] < revision:
+            self.grants[grant.name] = revision, grant
