@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -87,3 +88,18 @@ def test_a_viewer_subscribes_and_may_watch(stack: Stack) -> None:
 def test_webhooks_that_nobody_signed(stack: Stack, headers: dict[str, str], code: int) -> None:
     answer = httpx.post(f"{stack.plan.gateway_url}/v1/webhooks/stripe", content=b'{"id": "evt_1"}', headers=headers)
     assert answer.status_code == code, answer.text
+
+
+def test_policies_plans_and_grants_on_the_command_line(reelmesh: Callable[..., dict[str, Any]]) -> None:
+    (price,) = reelmesh("plans", "silver", "--amount", "499", "--plan", "silver", "--trial-days", "7")["prices"]
+    assert (price["kind"], price["amount"], price["trialDays"]) == ("KIND_SUBSCRIPTION", "499", 7)
+    house = ("policies", "house", "--kind", "subscription", "--plan", "silver", "--streams", "2")
+    for _ in range(2):
+        (policy,) = reelmesh(*house)["policies"]
+        assert (policy["version"], policy["concurrentStreams"]) == ("1", 2)
+    reelmesh("policies", "house", "--video", str(uuid.uuid4()))
+    user = f"users/{uuid.uuid4()}"
+    (given,) = reelmesh("grant", user, "--plan", "silver")["grants"]
+    assert (given["kind"], given["plan"]) == ("KIND_GIFT", "organizations/default/plans/silver")
+    (taken,) = reelmesh("grant", user, "--revoke", given["name"])["grants"]
+    assert taken["revokeTime"]
