@@ -24,8 +24,10 @@ from reelmesh.billing.payments import Payments
 from reelmesh.billing.policies import Policies
 from reelmesh.billing.store import CassandraDeviceStore, CassandraGrantStore, CassandraPolicyStore
 from reelmesh.billing.stripe_gateway import StripeGateway
+from reelmesh.billing.usage import Day, day_of
+from reelmesh.billing.usage_store import CassandraUsageStore
 from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
-from reelmesh.mesh.names import VideoName
+from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.stores.cassandra import Cassandra
 from reelmesh.stores.migrations import migrate
 
@@ -199,3 +201,20 @@ async def test_a_checkout_of_stripe(api: tuple[str, list[tuple[str, str, dict[st
     assert (path, key) == ("/v1/checkout/sessions", order.id)
     assert form["subscription_data[metadata][reelmesh_order]"] == [order.id]
     assert form["line_items[0][price_data][recurring][interval]"] == ["month"]
+
+
+async def test_usage_counts_each_fact_once(migrated: Cassandra, organization: str) -> None:
+    store, day = CassandraUsageStore(migrated), day_of(CLOCK.now())
+    video, hour, minute = VideoName(organization, IDS.new()), timedelta(hours=1), timedelta(minutes=1)
+    job = f"organizations/{organization}/jobs/{IDS.new()}"
+    await store.planned(video, job, hour)
+    for _ in range(2):
+        await store.encoded(video, job, day)
+    session = SessionName(organization, IDS.new())
+    for minutes in (1, 3, 2):
+        await store.watched(session, day, minutes * minute)
+    assert await store.days(organization, [day, day - timedelta(days=1)]) == {day: Day(day, hour, 3 * minute)}
+    assert await store.stored(organization) == hour
+    await store.gone(video)
+    await store.encoded(video, job, day)
+    assert await store.stored(organization) == timedelta()

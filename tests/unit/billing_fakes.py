@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from reelmesh.billing.model import Grant, GrantName, Policy, PolicyName, PriceName
 from reelmesh.billing.orders import Order, PaymentEvent, Price
-from reelmesh.mesh.names import VideoName
+from reelmesh.billing.usage import Day
+from reelmesh.mesh.names import SessionName, VideoName
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 VIDEO = VideoName("acme", "0198c0de-0000-7000-8000-000000000001")
@@ -146,3 +147,40 @@ class MemoryPaymentStore:
     async def put_grant(self, grant: Grant, revision: int) -> None:
         if self.grants.get(grant.name, (0, grant))[0] < revision:
             self.grants[grant.name] = revision, grant
+
+
+class MemoryUsageStore:
+    """Usage in dictionaries."""
+
+    def __init__(self) -> None:
+        self.lengths: dict[str, timedelta] = {}
+        self.rows: dict[tuple[str, datetime, str, str], timedelta] = {}
+        self.videos: dict[VideoName, timedelta] = {}
+        self.deleted: set[VideoName] = set()
+
+    async def planned(self, video: VideoName, job: str, length: timedelta) -> None:
+        self.lengths[job] = length
+
+    async def encoded(self, video: VideoName, job: str, day: datetime) -> None:
+        self.rows[video.organization, day, "encoded", job] = self.lengths[job]
+        self.videos[video] = self.lengths[job]
+
+    async def gone(self, video: VideoName) -> None:
+        self.deleted.add(video)
+
+    async def watched(self, session: SessionName, day: datetime, total: timedelta) -> None:
+        key = (session.organization, day, "delivered", session.id)
+        self.rows[key] = max(total, self.rows.get(key, total))
+
+    async def stored(self, organization: str) -> timedelta:
+        mine = [length for video, length in self.videos.items() if video.organization == organization]
+        return sum(mine, timedelta()) if not self.deleted & self.videos.keys() else timedelta()
+
+    async def days(self, organization: str, days: Sequence[datetime]) -> Mapping[datetime, Day]:
+        def total(day: datetime, kind: str) -> timedelta:
+            return sum(
+                (v for (o, d, k, _), v in self.rows.items() if (o, d, k) == (organization, day, kind)), timedelta()
+            )
+
+        found = {day: Day(day, total(day, "encoded"), total(day, "delivered")) for day in days}
+        return {day: used for day, used in found.items() if used.encoded or used.delivered}

@@ -106,3 +106,9 @@ class EventMalformed(InvalidArgument):
     """A webhook is signed, but is no event."""
 
     reason = "EVENT_MALFORMED"
+
+
+class SpanTooLong(InvalidArgument):
+    """More days of usage are asked for than are read at once."""
+
+    reason = "SPAN_TOO_LONG"

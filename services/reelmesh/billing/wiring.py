@@ -17,15 +17,20 @@ from reelmesh.billing.policies import Policies
 from reelmesh.billing.service import EntitlementService, PolicyService
 from reelmesh.billing.store import CassandraDeviceStore, CassandraGrantStore, CassandraPolicyStore
 from reelmesh.billing.stripe_gateway import StripeGateway
+from reelmesh.billing.usage import Usage
+from reelmesh.billing.usage_service import UsageService
+from reelmesh.billing.usage_store import CassandraUsageStore
 from reelmesh.billing.v1.checkout_service_pb2_grpc import add_CheckoutServiceServicer_to_server
 from reelmesh.billing.v1.entitlement_service_pb2_grpc import add_EntitlementServiceServicer_to_server
 from reelmesh.billing.v1.policy_service_pb2_grpc import add_PolicyServiceServicer_to_server
+from reelmesh.billing.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
 from reelmesh.billing.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.config import Config
 from reelmesh.mesh.server import Service, Target
 from reelmesh.mesh.settings import SettingError
 from reelmesh.stores.bundle import Stores
+from reelmesh.stores.events import MEDIA_EVENTS, Handler, PoisonRecord, Record, Subscription, ensure_topics, media_event
 from reelmesh.stores.migrations import migrate
 
 
@@ -33,6 +38,8 @@ async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer, and SettingError."""
     cassandra = await stores.cassandra()
     await migrate(cassandra, "billing", config.cassandra.replication)
+    await ensure_topics(stores.kafka, {MEDIA_EVENTS: stores.kafka.partitions})
+    usage = Usage(CassandraUsageStore(cassandra), stores.clock)
     policies = Policies(
         CassandraPolicyStore(cassandra), stores.clock, Terms(audience=_audience(config.billing.default_policy))
     )
@@ -69,9 +76,24 @@ async def build(config: Config, stores: Stores) -> Target:
                 "reelmesh.billing.v1.WebhookService",
                 lambda server: add_WebhookServiceServicer_to_server(WebhookService(payments), server),
             ),
+            Service(
+                "reelmesh.billing.v1.UsageService",
+                lambda server: add_UsageServiceServicer_to_server(UsageService(usage), server),
+            ),
         ],
+        background=[Subscription(stores.kafka, stores.publisher(), [MEDIA_EVENTS], "billing", _follow(usage))],
         checks=[cassandra.ping],
     )
+
+
+def _follow(usage: Usage) -> Handler:
+    async def handle(record: Record) -> None:
+        try:
+            await usage.apply(media_event(record))
+        except ValueError as error:
+            raise PoisonRecord("EVENT_MALFORMED", f"not an event of a video: {error}") from error
+
+    return handle
 
 
 def _audience(setting: str) -> Audience:
