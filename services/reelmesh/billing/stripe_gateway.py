@@ -71,6 +71,10 @@ class StripeGateway(StripeEvents):
         return session.url or ""
 
 
+_INVOICED = {"invoice_creation": {"enabled": True}}
+"""A subscription has invoices anyway."""
+
+
 def checkout_parameters(order: Order, public_url: str) -> dict[str, Any]:
     """Return what Stripe is asked to sell. Our names travel as metadata on all that its events are about."""
     price = order.price
@@ -85,11 +89,12 @@ def checkout_parameters(order: Order, public_url: str) -> dict[str, Any]:
         "line_items": [{"price_data": sold, "quantity": 1}],
         "metadata": ours,
         "client_reference_id": order.id,
+        "allow_promotion_codes": True,  # coupons are made, limited and counted at Stripe
         "success_url": back,
         "cancel_url": back,
     }
     if price.interval is Interval.ONCE:
-        return {**parameters, "mode": "payment", "payment_intent_data": {"metadata": ours}}
+        return {**parameters, "mode": "payment", "payment_intent_data": {"metadata": ours}, **_INVOICED}
     sold["recurring"] = {"interval": price.interval.value}
     subscription: dict[str, Any] = {"metadata": ours}
     if price.trial_days:
