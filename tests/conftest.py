@@ -53,6 +53,13 @@ def platform(stack: Stack) -> Iterator[Platform]:
         yield connected
 
 
+@pytest.fixture
+def nobody(stack: Stack) -> Iterator[Platform]:
+    """The stack as someone sees it who has not signed in."""
+    with Platform(stack.plan.gateway_url) as connected:
+        yield connected
+
+
 @pytest.fixture(scope="session")
 def owner(stack: Stack) -> Credentials:
     """Who owns the stack, and may do everything."""

@@ -39,13 +39,6 @@ def someone() -> str:
     return f"{uuid.uuid4()}@example.com"
 
 
-@pytest.fixture
-def nobody(stack: Stack) -> Iterator[Platform]:
-    """The stack as someone sees it who has not signed in."""
-    with Platform(stack.plan.gateway_url) as connected:
-        yield connected
-
-
 def register(platform: Platform, address: str) -> pb.RegisterResponse:
     return platform.accounts.Register(
         pb.RegisterRequest(email=address, password=PASSWORD, organization=ORGANIZATION, device="a test")
@@ -232,6 +225,7 @@ def test_someone_signs_up_and_out_and_in_again(stack: Stack, browser: Browser) -
         expect(page.get_by_role("listitem")).to_have_count(1)
         page.get_by_role("button", name="Sign out", exact=True).click()
         expect(visitor.account).to_have_text("Sign in")
+        page.wait_for_url("**/")
         page.goto("/sign-in?next=/account")
         page.get_by_label("Email").fill(address)
         page.get_by_label("Password").fill("not the password")

@@ -227,7 +227,7 @@ def test_an_upload_goes_on_when_its_page_is_opened_again(
 
 
 @pytest.mark.parametrize("leave", ["by a link", "by closing the page"])
-def test_one_who_comes_back_goes_on_where_they_left(page: Page, film: str, platform: Platform, leave: str) -> None:
+def test_one_who_comes_back_goes_on_where_they_left(page: Page, film: str, nobody: Platform, leave: str) -> None:
     watching = WatchPage.open(page, film, "hls")
     watching.wait_playing(beyond=SETTLED)
     watching.seek(8)
@@ -239,10 +239,10 @@ def test_one_who_comes_back_goes_on_where_they_left(page: Page, film: str, platf
     else:
         page.goto("about:blank")
 
-    request = ListContinueWatchingRequest(parent=platform.parent, viewer=viewer)
+    request = ListContinueWatchingRequest(parent=nobody.parent, viewer=viewer)
 
     def reported() -> WatchProgress | None:
-        found = platform.playback.ListContinueWatching(request, timeout=CALL_SECONDS).progress
+        found = nobody.playback.ListContinueWatching(request, timeout=CALL_SECONDS).progress
         return next((each for each in found if each.position.ToTimedelta().total_seconds() >= left_at), None)
 
     # A page that closes does not tell anyone how its last request went; the platform does.

@@ -32,6 +32,7 @@ ADMITTED = {
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),
     ("playback", "reelmesh.billing.v1.EntitlementService/Begin"),
     ("playback", "reelmesh.billing.v1.EntitlementService/Check"),
+    ("playback", "reelmesh.billing.v1.UsageService/RecordViewing"),
     ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
     ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
     ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
@@ -41,6 +42,7 @@ ADMITTED = {
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
+    "reelmesh.billing.v1.UsageService/RecordViewing",
     "reelmesh.billing.v1.EntitlementService/Begin",
     "reelmesh.identity.v1.BootstrapService/Bootstrap",
     "reelmesh.drm.v1.KeyService/CreateContentKeys",

@@ -103,8 +103,7 @@ def test_it_is_whole_and_encrypted(reelmesh: Callable[..., dict[str, Any]], film
 
 
 @pytest.mark.parametrize("format_", ["hls", "dash"])
-def test_it_plays_to_its_end_with_a_license(page: Page, stack: Stack, film: str, format_: str) -> None:
-    grant(page, stack, film)
+def test_it_plays_to_its_end_with_a_license(page: Page, film: str, format_: str) -> None:
     with no_complaints(page):
         watching = WatchPage.open(page, film, format_)
         watching.wait_playing(beyond=0.5)
@@ -122,7 +121,6 @@ def test_it_plays_to_its_end_with_a_license(page: Page, stack: Stack, film: str,
 def test_it_plays_while_it_is_encoded(
     browser_context: BrowserContext,
     owner: Credentials,
-    stack: Stack,
     reelmesh: Callable[..., dict[str, Any]],
     clip: Callable[..., Path],
 ) -> None:
@@ -130,8 +128,6 @@ def test_it_plays_while_it_is_encoded(
     Visitor(pages["hls"]).sign_in(owner.email, owner.password)  # who watches a job may see it
     source = str(clip(GROWING_SECONDS, 1280, 720, RATE))
     video = reelmesh("upload", source, "--protection", "drm", "--until", "uploaded")["video"]
-    for page in pages.values():
-        grant(page, stack, video)
     watched = [WatchPage.open(page, video, format_) for format_, page in pages.items()]
     for watching in watched:
         watching.wait_playing(beyond=1)
@@ -146,9 +142,7 @@ def test_it_plays_while_it_is_encoded(
 
 
 @pytest.mark.parametrize("format_", ["hls", "dash"])
-def test_a_wrong_key_shows_nothing(page: Page, stack: Stack, film: str, format_: str) -> None:
-    grant(page, stack, film)
-
+def test_a_wrong_key_shows_nothing(page: Page, film: str, format_: str) -> None:
     def forged(route: Route) -> None:
         answer = route.fetch()
         keys = answer.json()

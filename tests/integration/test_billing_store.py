@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+import stripe
 
-from reelmesh.billing.model import Audience, Grant, GrantKind, GrantName, Kind, PolicyName, Terms
+from reelmesh.billing.model import Audience, Grant, GrantKind, GrantName, Kind, PolicyName, PriceName, Terms
+from reelmesh.billing.orders import Happened, Interval, Order, PaymentEvent, Price, PriceKind
+from reelmesh.billing.payment_store import CassandraPaymentStore
+from reelmesh.billing.payments import Payments
 from reelmesh.billing.policies import Policies
 from reelmesh.billing.store import CassandraDeviceStore, CassandraGrantStore, CassandraPolicyStore
+from reelmesh.billing.stripe_gateway import StripeGateway
+from reelmesh.billing.usage import Day, day_of
+from reelmesh.billing.usage_store import CassandraUsageStore
 from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
-from reelmesh.mesh.names import VideoName
+from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.stores.cassandra import Cassandra
 from reelmesh.stores.migrations import migrate
 
@@ -87,3 +101,120 @@ async def test_devices_are_remembered(migrated: Cassandra, organization: str) ->
         await store.note(organization, "users/1", device)
     assert await store.used(organization, "users/1") == {"a", "b"}
     assert await store.used(organization, "users/2") == frozenset()
+
+
+def _pairs(events: list[PaymentEvent]) -> list[list[PaymentEvent]]:
+    return [events[first : first + 2] for first in range(0, len(events), 2)]
+
+
+def price(organization: str) -> Price:
+    plan = f"organizations/{organization}/plans/gold"
+    return Price(PriceName(organization, "gold"), "Gold", PriceKind.SUBSCRIPTION, "eur", 999, plan, Interval.MONTH)
+
+
+async def test_events_that_come_at_once_and_in_any_order_end_in_one_state(
+    migrated: Cassandra, organization: str
+) -> None:
+    grants = CassandraGrantStore(migrated)
+    payments = Payments(CassandraPaymentStore(migrated, grants), None, CLOCK, IDS, timedelta(days=3))
+    store = CassandraPaymentStore(migrated, grants)
+    user, day, start = f"users/{uuid.uuid4()}", timedelta(days=1), CLOCK.now()
+    orders = [Order(user, IDS.new(), price(organization), None, start) for _ in range(12)]
+    facts: list[tuple[Happened, int, int | None, bool]] = [
+        (Happened.CHANGED, 0, 7, False),
+        (Happened.INVOICE_PAID, 7, 37, False),
+        (Happened.INVOICE_FAILED, 37, None, False),
+        (Happened.INVOICE_PAID, 38, 67, False),
+        (Happened.CHANGED, 40, None, True),
+        (Happened.CANCELED, 67, None, False),
+    ]
+    permutations = list(itertools.permutations(facts))[:: 720 // len(orders)]
+
+    async def deliver(order: Order, told: tuple[tuple[Happened, int, int | None, bool], ...]) -> None:
+        await store.add_order(order)
+        events = [
+            PaymentEvent(
+                f"evt_{happened.name}_{at}",
+                start + at * day,
+                user,
+                order.id,
+                happened,
+                None if until is None else start + until * day,
+                end,
+            )
+            for happened, at, until, end in told
+        ]
+        # In pairs at once, and each twice.
+        for pair in (*_pairs(events), *_pairs(events[::-1])):
+            await asyncio.gather(*map(payments.apply, pair))
+
+    await asyncio.gather(*map(deliver, orders, permutations))
+    ends = {(grant.expire_time, grant.revoke_time) for grant in await grants.all(organization, user)}
+    assert ends == {(start + 67 * day, None)}
+    assert len(await grants.all(organization, user)) == len(orders)
+    assert {(await payments.order(user, order.id))[1].state.value for order in orders} == {"ENDED"}
+
+
+async def test_prices_never_change(migrated: Cassandra, organization: str) -> None:
+    store = CassandraPaymentStore(migrated, CassandraGrantStore(migrated))
+    first = price(organization)
+    assert await store.add_price(first) == first
+    assert await store.add_price(replace(first, amount=1)) == first
+    assert await store.price(first.name) == first
+    assert list(await store.prices(organization, "", 10)) == [first]
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, list[tuple[str, str, dict[str, Any]]]]]:
+    """An API that answers as Stripe's does: its address, and what it was asked."""
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+            asked.append((self.path, self.headers["idempotency-key"], form))
+            body = json.dumps({"id": "cs_1", "object": "checkout.session", "url": "https://pay.example/cs_1"}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_a_checkout_of_stripe(api: tuple[str, list[tuple[str, str, dict[str, Any]]]]) -> None:
+    url, asked = api
+    client = stripe.StripeClient("sk_test_1", base_addresses={"api": url}, http_client=stripe.HTTPXClient())
+    gateway = StripeGateway(client, "s", "http://host")
+    order = Order("users/1", IDS.new(), price("acme"), None, CLOCK.now())
+    assert await gateway.checkout(order) == "https://pay.example/cs_1"
+    ((path, key, form),) = asked
+    assert (path, key) == ("/v1/checkout/sessions", order.id)
+    assert form["subscription_data[metadata][reelmesh_order]"] == [order.id]
+    assert form["line_items[0][price_data][recurring][interval]"] == ["month"]
+
+
+async def test_usage_counts_each_fact_once(migrated: Cassandra, organization: str) -> None:
+    store, day = CassandraUsageStore(migrated), day_of(CLOCK.now())
+    video, hour, minute = VideoName(organization, IDS.new()), timedelta(hours=1), timedelta(minutes=1)
+    job = f"organizations/{organization}/jobs/{IDS.new()}"
+    await store.planned(video, job, hour)
+    for _ in range(2):
+        await store.encoded(video, job, day)
+    session = SessionName(organization, IDS.new())
+    for minutes in (1, 3, 2):
+        await store.watched(session, day, minutes * minute)
+    assert await store.days(organization, [day, day - timedelta(days=1)]) == {day: Day(day, hour, 3 * minute)}
+    assert await store.stored(organization) == hour
+    await store.gone(video)
+    await store.encoded(video, job, day)
+    assert await store.stored(organization) == timedelta()

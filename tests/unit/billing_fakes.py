@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from reelmesh.billing.model import Grant, GrantName, Policy, PolicyName
-from reelmesh.mesh.names import VideoName
+from reelmesh.billing.model import Grant, GrantName, Policy, PolicyName, PriceName
+from reelmesh.billing.orders import Order, PaymentEvent, Price
+from reelmesh.billing.usage import Day
+from reelmesh.mesh.names import SessionName, VideoName
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 VIDEO = VideoName("acme", "0198c0de-0000-7000-8000-000000000001")
@@ -109,3 +111,76 @@ class MemoryDeviceStore:
 
     async def note(self, organization: str, user: str, device: str) -> None:
         self.devices.add((organization, user, device))
+
+
+class MemoryPaymentStore:
+    """Payments in dictionaries, and the grants that they give."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[PriceName, Price] = {}
+        self.orders: dict[tuple[str, str], Order] = {}
+        self.told: dict[tuple[str, str], dict[str, PaymentEvent]] = {}
+        self.grants: dict[GrantName, tuple[int, Grant]] = {}
+
+    async def add_price(self, price: Price) -> Price:
+        return self.by_name.setdefault(price.name, price)
+
+    async def price(self, name: PriceName) -> Price | None:
+        return self.by_name.get(name)
+
+    async def prices(self, organization: str, after: str, size: int) -> Sequence[Price]:
+        found = [each for name, each in self.by_name.items() if name.organization == organization and name.id > after]
+        return sorted(found, key=lambda price: price.name.id)[:size]
+
+    async def add_order(self, order: Order) -> None:
+        self.orders[order.user, order.id] = order
+
+    async def order(self, user: str, id_: str) -> Order | None:
+        return self.orders.get((user, id_))
+
+    async def add_event(self, event: PaymentEvent) -> None:
+        self.told.setdefault((event.user, event.order), {})[event.id] = event
+
+    async def events(self, user: str, order: str) -> Sequence[PaymentEvent]:
+        return list(self.told.get((user, order), {}).values())
+
+    async def put_grant(self, grant: Grant, revision: int) -> None:
+        if self.grants.get(grant.name, (0, grant))[0] < revision:
+            self.grants[grant.name] = revision, grant
+
+
+class MemoryUsageStore:
+    """Usage in dictionaries."""
+
+    def __init__(self) -> None:
+        self.lengths: dict[str, timedelta] = {}
+        self.rows: dict[tuple[str, datetime, str, str], timedelta] = {}
+        self.videos: dict[VideoName, timedelta] = {}
+        self.deleted: set[VideoName] = set()
+
+    async def planned(self, video: VideoName, job: str, length: timedelta) -> None:
+        self.lengths[job] = length
+
+    async def encoded(self, video: VideoName, job: str, day: datetime) -> None:
+        self.rows[video.organization, day, "encoded", job] = self.lengths[job]
+        self.videos[video] = self.lengths[job]
+
+    async def gone(self, video: VideoName) -> None:
+        self.deleted.add(video)
+
+    async def watched(self, session: SessionName, day: datetime, total: timedelta) -> None:
+        key = (session.organization, day, "delivered", session.id)
+        self.rows[key] = max(total, self.rows.get(key, total))
+
+    async def stored(self, organization: str) -> timedelta:
+        mine = [length for video, length in self.videos.items() if video.organization == organization]
+        return sum(mine, timedelta()) if not self.deleted & self.videos.keys() else timedelta()
+
+    async def days(self, organization: str, days: Sequence[datetime]) -> Mapping[datetime, Day]:
+        def total(day: datetime, kind: str) -> timedelta:
+            return sum(
+                (v for (o, d, k, _), v in self.rows.items() if (o, d, k) == (organization, day, kind)), timedelta()
+            )
+
+        found = {day: Day(day, total(day, "encoded"), total(day, "delivered")) for day in days}
+        return {day: used for day, used in found.items() if used.encoded or used.delivered}

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from media_fakes import PSSH, digest
 
 from reelmesh.media.v1.media_pb2 import Protection
+from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.delivery import Watched
 from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
 from reelmesh.playback.model import Limits, Session, Standing
 from reelmesh.playback.presentation import Presentation, from_proto
@@ -154,6 +156,26 @@ class MemorySessionStore:
 
     async def end(self, session: Session, reason: str) -> None:
         self.sessions[session.name] = replace(self.sessions[session.name], end_reason=reason)
+
+
+class MemoryDeliveryStore:
+    """What was said of sessions, and what was counted of them."""
+
+    def __init__(self) -> None:
+        self.said: dict[SessionName, Watched] = {}
+        self.counted: dict[SessionName, timedelta] = {}
+        self.away = False
+
+    async def watched(self, name: SessionName) -> Watched | None:
+        return self.said.get(name)
+
+    async def put_watched(self, session: Session, watched: Watched) -> None:
+        self.said[session.name] = watched
+
+    async def record(self, session: SessionName, create_time: datetime, total: timedelta) -> None:
+        if self.away:
+            raise Unavailable("away")
+        self.counted[session] = total
 
 
 class MemorySlotStore:

@@ -120,13 +120,15 @@ def test_what_is_reached_from_outside(installation: Installation, change: dict[s
 
 
 def test_a_gateway_for_everyone(installation: Installation, tmp_path: Path) -> None:
-    opened = changed(installation, mesh__gateway__listen="0.0.0.0")  # noqa: S104 - that is what is found
+    everywhere = changed(installation, mesh__gateway__listen="0.0.0.0")  # noqa: S104 - that is what is found
+    opened = changed(everywhere, config__billing__provider="")
     assert found(opened) == [("exposure", Level.UNSAFE)]
     tls = Tls(certificate=tmp_path / "edge.pem", key=tmp_path / "edge.key")
     assert found(changed(opened, mesh__gateway__tls=tls)) == []
     assert found(changed(opened, mesh__gateway__tls=tls, mesh__gateway__limits__person_rate=Rate())) == [
         ("rates", Level.WARNING)
     ]
+    assert found(changed(everywhere, mesh__gateway__tls=tls)) == [("payments", Level.UNSAFE)]
 
 
 def test_loopback_has_many_names(installation: Installation) -> None:

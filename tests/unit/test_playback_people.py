@@ -14,6 +14,7 @@ from playback_fakes import (
     FakeEntitlements,
     FakeSource,
     ManualClock,
+    MemoryDeliveryStore,
     MemoryProgressStore,
     MemorySessionStore,
     MemorySlotStore,
@@ -25,6 +26,7 @@ from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import SessionName
 from reelmesh.mesh.person import Role
 from reelmesh.playback.cdn import GatewayTokens
+from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import REMEMBERED_SECONDS, Endings
 from reelmesh.playback.errors import SessionEnded
 from reelmesh.playback.index import Presentations
@@ -48,6 +50,7 @@ class World:
     store: MemorySessionStore = field(default_factory=MemorySessionStore)
     billing: FakeEntitlements = field(default_factory=FakeEntitlements)
     clock: ManualClock = field(default_factory=ManualClock)
+    delivered: MemoryDeliveryStore = field(default_factory=MemoryDeliveryStore)
     source: FakeSource = field(default_factory=lambda: FakeSource(index(3)))
 
     def __post_init__(self) -> None:
@@ -59,6 +62,7 @@ class World:
             catalog,
             self.billing,
             Streams(MemorySlotStore(), self.clock, TIMES.keep + TIMES.grace),
+            Delivery(self.delivered, self.delivered),
             Presentations(self.source, self.clock.monotonic),
             Tokens(KEYS, GatewayTokens(KEYS, "/media"), self.clock, timedelta(minutes=15)),
             self.clock,
@@ -231,3 +235,26 @@ async def test_who_watches_goes_on_while_the_store_is_away() -> None:
             raise Unavailable("away")
 
     await Endings(Away(), ManualClock().monotonic).refuse(SessionName("acme", "1"))
+
+
+async def test_what_is_watched_is_counted_and_pauses_and_seeks_are_not(world: World) -> None:
+    session = await world.start()
+
+    async def at(position: float, after: float) -> float:
+        world.clock.advance(after)
+        await world.sessions.update_progress(session.name, ANN, timedelta(seconds=position))
+        return world.delivered.counted[session.name].total_seconds()
+
+    for position, after, expected in (
+        (10, 10, 10),
+        (10, 300, 10),  # paused
+        (20, 10, 20),
+        (90, 5, 25),  # sought forward: no more than the time that passed
+        (30, 10, 25),  # sought back
+        (40, 20, 35),  # waited for data
+    ):
+        assert await at(position, after) == expected
+    world.delivered.away = True
+    assert await at(50, 10) == 35
+    world.delivered.away = False
+    assert await at(60, 10) == 55, "told with the next total"

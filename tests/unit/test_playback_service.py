@@ -21,6 +21,7 @@ from playback_fakes import (
     FakeEntitlements,
     FakeSource,
     ManualClock,
+    MemoryDeliveryStore,
     MemoryProgressStore,
     MemorySessionStore,
     MemorySlotStore,
@@ -31,6 +32,7 @@ from reelmesh.mesh.interceptors import Errors, Validation
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import VideoName, encode_page_token
 from reelmesh.playback.cdn import GatewayTokens
+from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import Endings
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
@@ -102,13 +104,14 @@ async def world() -> AsyncIterator[World]:
     catalog.standings[VIDEO] = Standing.PLAYABLE
     presentations = Presentations(source, clock.monotonic)
     tokens = Tokens(KEYS, GatewayTokens(KEYS, "/media"), clock, LIFE)
-    store = MemorySessionStore()
+    store, delivered = MemorySessionStore(), MemoryDeliveryStore()
     sessions = Sessions(
         store,
         Watching(progress),
         catalog,
         FakeEntitlements(),
         Streams(MemorySlotStore(), clock, TIMES.keep + TIMES.grace),
+        Delivery(delivered, delivered),
         presentations,
         tokens,
         clock,

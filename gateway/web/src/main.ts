@@ -37,6 +37,11 @@ startRouter(outlet, [
     page: async () => new (await import("./pages/sign-in")).SignInPage(clients, true),
   },
   {
+    pattern: /^\/checkout\/([0-9a-f-]+)$/,
+    title: "Checkout",
+    page: async (order) => new (await import("./pages/checkout")).CheckoutPage(clients, order),
+  },
+  {
     pattern: /^\/account$/,
     title: "Account",
     page: async () => new (await import("./pages/account")).AccountPage(clients),

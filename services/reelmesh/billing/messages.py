@@ -7,8 +7,15 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from reelmesh.billing.model import Audience, Decision, Grant, Kind, Policy, Terms
-from reelmesh.billing.v1 import entitlement_pb2, policy_pb2
+from reelmesh.billing.model import Audience, Decision, Grant, Kind, Policy, PriceName, Terms
+from reelmesh.billing.orders import Interval, Order, Price, PriceKind, Standing
+from reelmesh.billing.v1 import entitlement_pb2, policy_pb2, price_pb2
+
+_INTERVALS = {
+    price_pb2.Price.INTERVAL_UNSPECIFIED: Interval.ONCE,
+    price_pb2.Price.INTERVAL_MONTH: Interval.MONTH,
+    price_pb2.Price.INTERVAL_YEAR: Interval.YEAR,
+}
 
 
 def terms_from_proto(message: policy_pb2.Policy) -> Terms:
@@ -91,6 +98,49 @@ def decision_to_proto(decision: Decision) -> entitlement_pb2.Decision:
             )
         )
     return message
+
+
+def price_from_proto(message: price_pb2.Price) -> Price:
+    """Read a price."""
+    return Price(
+        name=PriceName.parse(message.name),
+        display_name=message.display_name,
+        kind=PriceKind(price_pb2.Price.Kind.Name(message.kind).removeprefix("KIND_")),
+        currency=message.currency,
+        amount=message.amount,
+        plan=message.plan,
+        interval=_INTERVALS[message.interval],
+        trial_days=message.trial_days,
+        rental_period=message.rental_period.ToTimedelta() if message.HasField("rental_period") else None,
+    )
+
+
+def price_to_proto(price: Price) -> price_pb2.Price:
+    """Write a price as the contract does."""
+    return price_pb2.Price(
+        name=str(price.name),
+        display_name=price.display_name,
+        kind=price_pb2.Price.Kind.Value(f"KIND_{price.kind.value}"),
+        plan=price.plan,
+        currency=price.currency,
+        amount=price.amount,
+        interval=next(number for number, interval in _INTERVALS.items() if interval is price.interval),
+        trial_days=price.trial_days,
+        rental_period=duration(price.rental_period),
+    )
+
+
+def order_to_proto(order: Order, stands: Standing) -> price_pb2.Order:
+    """Write an order as the contract does."""
+    return price_pb2.Order(
+        name=f"organizations/{order.price.name.organization}/orders/{order.id}",
+        user=order.user,
+        price=str(order.price.name),
+        video=str(order.video or ""),
+        state=price_pb2.Order.State.Value(f"STATE_{stands.state.value}"),
+        expire_time=timestamp(stands.expire_time),
+        create_time=timestamp(order.create_time),
+    )
 
 
 def time_of(message: Timestamp) -> datetime:

@@ -22,6 +22,13 @@ class PolicyName(ResourceName):
     collection = "policies"
 
 
+class PriceName(ResourceName):
+    """Name of a price."""
+
+    __slots__ = ()
+    collection = "prices"
+
+
 @dataclass(frozen=True, slots=True)
 class GrantName:
     """Name of a grant."""

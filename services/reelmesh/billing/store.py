@@ -109,8 +109,8 @@ class CassandraGrantStore:
         """Keep a grant unless there is one of that name; return the one that is there."""
         insert = Statement(
             f"INSERT INTO {_KS}.grants "
-            "(organization, user, id, kind, plan, video, expire_time, rental_ms, create_time) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+            "(organization, user, id, kind, plan, video, expire_time, rental_ms, create_time, revision) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) IF NOT EXISTS",
             (
                 *_key(grant.name),
                 grant.kind.value,
@@ -123,6 +123,18 @@ class CassandraGrantStore:
         )
         earlier = await self._cassandra.apply(insert)
         return grant if earlier is None else _grant(earlier)
+
+    async def put(self, grant: Grant, revision: int) -> None:
+        """Put a grant in place of an earlier revision of it; a later one stays, and so does a first play."""
+        await self.add(grant)
+        await self._cassandra.apply(
+            Statement(
+                f"UPDATE {_KS}.grants SET revision = ?, expire_time = ? {_THIS_GRANT} IF revision < ?",
+                (revision, grant.expire_time, *_key(grant.name), revision),
+            )
+        )
+        if grant.revoke_time is not None:
+            await self.revoke(grant.name, grant.revoke_time)
 
     async def revoke(self, name: GrantName, time: datetime) -> None:
         """Note that it was taken back, unless it was before."""

@@ -218,6 +218,16 @@ class BillingConfig:
 
     default_policy: str = "members"
     """Who may watch where an organization says nothing: "members" of it, who is "signed_in", or "anyone"."""
+    provider: str = ""
+    """Who takes payments: "stripe"; "test" for cards that do not exist; empty where nothing is sold."""
+    stripe_key: Path = Path("keys/stripe/key")
+    """File with the secret key of Stripe's API."""
+    stripe_webhook_secret: Path = Path("keys/stripe/webhook")
+    """File with the secret that Stripe signs webhooks with."""
+    stripe_url: str = "https://api.stripe.com"
+    """Where Stripe's API is."""
+    grace_days: float = 3
+    """Days for which a subscription goes on when it should have been paid for again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import grpc
 
 from reelmesh.annotations.v1.annotations_pb2 import Role
 from reelmesh.billing.v1.entitlement_pb2 import Decision
 from reelmesh.billing.v1.entitlement_service_pb2 import BeginRequest, CheckRequest, Watch
 from reelmesh.billing.v1.entitlement_service_pb2_grpc import EntitlementServiceStub
+from reelmesh.billing.v1.usage_service_pb2 import RecordViewingRequest
+from reelmesh.billing.v1.usage_service_pb2_grpc import UsageServiceStub
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2 import GetVideoRequest
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.mesh.names import VideoName
+from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
 from reelmesh.playback.model import Limits, Standing
 from reelmesh.playback.presentation import Presentation, from_proto
@@ -87,6 +91,23 @@ class BillingEntitlements:
         request = CheckRequest(user=watcher.user, watch=_watch(video, watcher), role=Role.ValueType(watcher.role))
         try:
             return _limits((await self._stub.Check(request)).decision)
+        except grpc.aio.AioRpcError as error:
+            raise _billing(error) from error
+
+
+class BillingMeter:
+    """Tells billing what was watched."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = UsageServiceStub(channel)
+
+    async def record(self, session: SessionName, create_time: datetime, total: timedelta) -> None:
+        """Count the total that a session was watched. Raises Unavailable."""
+        request = RecordViewingRequest(session=str(session))
+        request.create_time.FromDatetime(create_time)
+        request.watched.FromTimedelta(total)
+        try:
+            await self._stub.RecordViewing(request)
         except grpc.aio.AioRpcError as error:
             raise _billing(error) from error
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from reelmesh.mesh.clock import Clock, IdSource, derived_id
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.mesh.person import Role
+from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import refuse_ended
 from reelmesh.playback.errors import (
     NothingToPlay,
@@ -82,6 +83,7 @@ class Sessions:
         catalog: Catalog,
         entitlements: Entitlements,
         streams: Streams,
+        delivery: Delivery,
         presentations: Presentations,
         tokens: Tokens,
         clock: Clock,
@@ -95,6 +97,7 @@ class Sessions:
         self._catalog = catalog
         self._entitlements = entitlements
         self._streams = streams
+        self._delivery = delivery
         self._presentations = presentations
         self._tokens = tokens
         self._clock = clock
@@ -170,7 +173,9 @@ class Sessions:
             duration=session.duration,
             update_time=self._clock.now(),
         )
-        return await self._watching.note(progress)
+        noted = await self._watching.note(progress)
+        await self._delivery.note(session, noted.update_time, noted.position)
+        return noted
 
     async def unfinished(self, organization: str, viewer: str, size: int, after: str) -> tuple[Sequence[Progress], str]:
         """Return a page of what a viewer began and did not finish. Raises PageTokenInvalid."""

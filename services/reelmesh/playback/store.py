@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from reelmesh.mesh.names import SessionName, VideoName
+from reelmesh.playback.delivery import Watched
 from reelmesh.playback.model import Session
 from reelmesh.playback.progress import Progress
 from reelmesh.playback.streams import Slot, Slots
@@ -59,6 +60,31 @@ class CassandraSessionStore:
     async def end(self, session: Session, reason: str) -> None:
         """Note why a session has ended."""
         await self._note(session, "end_reason = ?", reason)
+
+    async def watched(self, name: SessionName) -> Watched | None:
+        """Return what was said of how far a session was watched; None where nothing was."""
+        rows = await self._cassandra.execute(
+            f"SELECT told_time, position_us, watched_us FROM {_KS}.sessions WHERE organization = ? AND session = ?",
+            name.organization,
+            name.id,
+        )
+        if not rows or rows[0].told_time is None:
+            return None
+        row = rows[0]
+        return Watched(row.told_time.replace(tzinfo=UTC), row.position_us * _MICROSECOND, row.watched_us * _MICROSECOND)
+
+    async def put_watched(self, session: Session, watched: Watched) -> None:
+        """Keep what is said of how far a session was watched."""
+        await self._cassandra.execute(
+            f"UPDATE {_KS}.sessions USING TTL ? SET told_time = ?, position_us = ?, watched_us = ? "
+            "WHERE organization = ? AND session = ?",
+            _life(session),
+            watched.time,
+            watched.position // _MICROSECOND,
+            watched.total // _MICROSECOND,
+            session.name.organization,
+            session.name.id,
+        )
 
     async def _note(self, session: Session, change: str, value: object) -> None:
         # Plain writes, to columns that the insertion leaves alone: sets grow whoever adds first.

@@ -11,12 +11,13 @@ from reelmesh.mesh.server import Service, Target
 from reelmesh.mesh.settings import SettingError
 from reelmesh.playback.cdn import CloudFront, GatewayTokens, MediaSigner
 from reelmesh.playback.deletions import Deletions
+from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import Endings
 from reelmesh.playback.erasures import Erasures
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.model import Times
-from reelmesh.playback.peers import BillingEntitlements, CatalogVideos, TranscodeIndex
+from reelmesh.playback.peers import BillingEntitlements, BillingMeter, CatalogVideos, TranscodeIndex
 from reelmesh.playback.progress import Watching
 from reelmesh.playback.service import LICENSE_PATHS, ManifestService, PlaybackService, Told
 from reelmesh.playback.sessions import Sessions
@@ -46,12 +47,14 @@ async def build(config: Config, stores: Stores) -> Target:
     deletions, erasures = Deletions(watching, presentations), Erasures(watching)
     times = _times(config.playback)
     lapse = times.keep + times.grace
+    billing = stores.channel("billing")
     sessions = Sessions(
         session_store,
         watching,
         CatalogVideos(stores.channel("catalog")),
-        BillingEntitlements(stores.channel("billing")),
+        BillingEntitlements(billing),
         Streams(CassandraSlotStore(cassandra, lapse), stores.clock, lapse),
+        Delivery(session_store, BillingMeter(billing)),
         presentations,
         tokens,
         stores.clock,

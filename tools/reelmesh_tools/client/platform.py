@@ -14,6 +14,9 @@ import httpx
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from reelmesh.billing.v1.checkout_service_pb2_grpc import CheckoutServiceStub
+from reelmesh.billing.v1.entitlement_service_pb2_grpc import EntitlementServiceStub
+from reelmesh.billing.v1.policy_service_pb2_grpc import PolicyServiceStub
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
 from reelmesh.identity.v1.account_service_pb2_grpc import AccountServiceStub
 from reelmesh.identity.v1.organization_service_pb2_grpc import OrganizationServiceStub
@@ -81,6 +84,9 @@ class Platform:
         self.jobs = JobServiceStub(self.channel)
         self.videos = VideoServiceStub(self.channel)
         self.playback = PlaybackServiceStub(self.channel)
+        self.policies = PolicyServiceStub(self.channel)
+        self.entitlements = EntitlementServiceStub(self.channel)
+        self.checkout = CheckoutServiceStub(self.channel)
         self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
         """For addresses that carry their token, as players fetch them."""
         self.signed_http = httpx.Client(timeout=CALL_SECONDS, trust_env=False, auth=signer)

@@ -93,6 +93,8 @@ def private_files(installation: Installation) -> Iterator[Finding]:
     if not config.drm.wrapping_keys_variable:
         private += config.drm.wrapping_keys.glob("*")
     private += _license_secrets(config)
+    if config.billing.provider == "stripe":
+        private += [config.billing.stripe_key, config.billing.stripe_webhook_secret]
     for file in private:
         mode = file.stat().st_mode & 0o777
         if mode & 0o077:
@@ -196,6 +198,13 @@ def rates(installation: Installation) -> Iterator[Finding]:
         yield Finding("rates", Level.WARNING, message, "set address_rate and person_rate in mesh.yaml")
 
 
+def payments(installation: Installation) -> Iterator[Finding]:
+    """Test cards open what is worth money to whoever knows their numbers, which everyone does."""
+    if installation.config.billing.provider == "test" and not _is_loopback(installation.mesh.gateway.listen):
+        message = "billing.provider is test: anyone gets what is sold, and pays nothing"
+        yield Finding("payments", Level.UNSAFE, message, "set billing.provider to stripe, or leave it empty")
+
+
 def origins(installation: Installation) -> Iterator[Finding]:
     """Only pages that are named may call what changes something."""
     if "*" in installation.mesh.gateway.cors.origins:
@@ -232,6 +241,7 @@ CHECKS: dict[str, Check] = {
         media_guard,
         exposure,
         rates,
+        payments,
         origins,
         sandbox,
         room,

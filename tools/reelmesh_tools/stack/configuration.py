@@ -42,7 +42,7 @@ def write(layout: Layout, plan: Plan) -> None:
             "license_jwks": str(keys.jwks_file(layout.media_keys)),
             "clear_key": True,
         },
-        "billing": {"default_policy": "anyone"},
+        "billing": {"default_policy": "anyone", "provider": "test"},
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

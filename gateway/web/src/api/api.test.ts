@@ -45,11 +45,13 @@ describe("errors", () => {
   it("reads ErrorInfo from a gRPC-Web trailer", () => {
     const text = new TextEncoder();
     const field = (number: number, value: string) => [(number << 3) | 2, value.length, ...text.encode(value)];
-    const metadata = [(3 << 3) | 2, 2, ...text.encode("xy")];
+    const entry = [...field(1, "offers"), ...field(2, "a b")];
+    const metadata = [(3 << 3) | 2, entry.length, ...entry];
     const value = new Uint8Array([...metadata, ...field(1, info.reason), ...field(2, info.domain)]);
     const thrown = new ConnectError("beyond the end", Code.OutOfRange);
     thrown.details = [{ type: "google.rpc.ErrorInfo", value }];
     expect(toApiError(thrown)).toMatchObject({ code: Code.OutOfRange, message: "beyond the end", ...info });
+    expect(toApiError(thrown).metadata).toEqual({ offers: "a b" });
   });
 
   it("passes a broken connection on as one that may be retried", () => {

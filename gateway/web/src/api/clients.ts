@@ -1,6 +1,7 @@
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { Session } from "../account/session";
+import { CheckoutService } from "../gen/reelmesh/billing/v1/checkout_service_pb";
 import { VideoService } from "../gen/reelmesh/catalog/v1/video_service_pb";
 import { AccountService } from "../gen/reelmesh/identity/v1/account_service_pb";
 import { UploadService } from "../gen/reelmesh/ingest/v1/upload_service_pb";
@@ -15,6 +16,7 @@ export interface Clients {
   uploads: Client<typeof UploadService>;
   jobs: Client<typeof JobService>;
   playback: Client<typeof PlaybackService>;
+  checkout: Client<typeof CheckoutService>;
 }
 
 /**
@@ -34,6 +36,7 @@ export function createClients(baseUrl: string): Clients {
     uploads: createClient(UploadService, transport),
     jobs: createClient(JobService, transport),
     playback: createClient(PlaybackService, transport),
+    checkout: createClient(CheckoutService, transport),
   };
 }
 

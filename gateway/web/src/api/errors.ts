@@ -22,6 +22,8 @@ export class ApiError extends Error {
     readonly reason = "",
     /** Who says so, such as "reelmesh.ingest". */
     readonly domain = "",
+    /** What else the server says to programs. */
+    readonly metadata: Readonly<Record<string, string>> = {},
   ) {
     super(message);
   }
@@ -41,7 +43,7 @@ export function toApiError(error: unknown): ApiError {
   for (const detail of connect.details) {
     if ("type" in detail && detail.type === ERROR_INFO) {
       const info = readErrorInfo(detail.value);
-      return new ApiError(connect.rawMessage, connect.code, info.reason, info.domain);
+      return new ApiError(connect.rawMessage, connect.code, info.reason, info.domain, info.metadata);
     }
   }
   return new ApiError(connect.rawMessage, connect.code);
@@ -53,10 +55,10 @@ export function fromHttp(status: number, body: string): ApiError {
     const { code, message, details } = JSON.parse(body) as {
       code: Code;
       message: string;
-      details?: { "@type": string; reason?: string; domain?: string }[];
+      details?: { "@type": string; reason?: string; domain?: string; metadata?: Record<string, string> }[];
     };
     const info = details?.find((detail) => detail["@type"].endsWith(ERROR_INFO));
-    return new ApiError(message, code, info?.reason, info?.domain);
+    return new ApiError(message, code, info?.reason, info?.domain, info?.metadata);
   } catch {
     // Something between the page and the gateway answered.
     const code =
@@ -65,9 +67,15 @@ export function fromHttp(status: number, body: string): ApiError {
   }
 }
 
-/** Read reason (field 1) and domain (field 2) of a google.rpc.ErrorInfo, whose contract is not generated here. */
-function readErrorInfo(bytes: Uint8Array): { reason: string; domain: string } {
-  const info = { reason: "", domain: "" };
+interface ErrorInfo {
+  reason: string;
+  domain: string;
+  metadata: Record<string, string>;
+}
+
+/** Read a google.rpc.ErrorInfo, whose contract is not generated here: reason (field 1), domain (2), metadata (3). */
+function readErrorInfo(bytes: Uint8Array): ErrorInfo {
+  const info: ErrorInfo = { reason: "", domain: "", metadata: {} };
   const reader = new BinaryReader(bytes);
   while (reader.pos < reader.len) {
     const [field, type] = reader.tag();
@@ -75,9 +83,23 @@ function readErrorInfo(bytes: Uint8Array): { reason: string; domain: string } {
       info.reason = reader.string();
     } else if (field === 2) {
       info.domain = reader.string();
+    } else if (field === 3) {
+      const [key, value] = readEntry(reader.bytes());
+      info.metadata[key] = value;
     } else {
       reader.skip(type, field);
     }
   }
   return info;
+}
+
+/** Read an entry of a map of strings. */
+function readEntry(bytes: Uint8Array): [string, string] {
+  const entry: [string, string] = ["", ""];
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field] = reader.tag();
+    entry[field === 1 ? 0 : 1] = reader.string();
+  }
+  return entry;
 }

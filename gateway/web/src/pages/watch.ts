@@ -12,14 +12,17 @@ import type { PlaybackSession } from "../gen/reelmesh/playback/v1/session_pb";
 import type { Job } from "../gen/reelmesh/transcode/v1/job_pb";
 import { PlayerElement } from "../player/element";
 import { failure } from "../player/failures";
+import { keepViewing } from "../player/keeping";
+import { Leaving } from "../player/leaving";
 import { Licenses, licenseServers } from "../player/licenses";
-import { reportProgress, tellAndLeave } from "../player/progress";
+import { reportProgress } from "../player/progress";
 import { MediaTokens, mediaToken } from "../player/tokens";
 import { viewer } from "../player/viewer";
 import { expose } from "../testing";
 import { clock, duration, seconds } from "../ui/format";
 import { errorBox, jobProgress } from "../ui/parts";
 import { View } from "../ui/view";
+import { isRefusal, Paywall } from "./paywall";
 
 type Format = "hls" | "dash";
 
@@ -38,6 +41,7 @@ export class WatchPage extends View<State> {
   readonly #format: Format;
   readonly #player = new PlayerElement();
   #playing = false;
+  #wall: Paywall | undefined;
 
   constructor(clients: Clients, id: string) {
     super({ video: undefined, job: undefined, error: undefined, resumedAt: 0 });
@@ -133,6 +137,7 @@ export class WatchPage extends View<State> {
     }
     this.#playing = true;
     const session = await this.#session(video);
+    this.#keep(session);
     const start = seconds(session.resumePosition);
     this.set({ resumedAt: start });
     const uri = this.#format === "dash" ? session.dashUri : session.hlsUri;
@@ -148,12 +153,30 @@ export class WatchPage extends View<State> {
     this.gone.addEventListener("abort", stop, { once: true });
   }
 
+  /** Hold the viewing's place until the page is left. */
+  #keep({ name, keepInterval }: PlaybackSession): void {
+    const leaving = this.#leaving(name);
+    const end = () => leaving.end();
+    window.addEventListener("pagehide", end, { once: true, signal: this.gone });
+    this.gone.addEventListener("abort", end, { once: true });
+    const keep = () => this.#clients.playback.keepPlaybackSession({ name }, { signal: this.gone });
+    keepViewing(keep, seconds(keepInterval) * 1000, this.gone).catch((error) => {
+      this.#player.video.pause();
+      this.#fail(error);
+    });
+  }
+
+  #leaving(session: string): Leaving {
+    return new Leaving(session, () => this.#clients.session.account?.accessToken);
+  }
+
   async #session(video: Video): Promise<PlaybackSession> {
     const requestId = uuid();
+    const takeOver = new URLSearchParams(location.search).has("takeover");
     for (;;) {
       try {
         const wanted = { video: video.name, viewer: viewer() };
-        const request = { parent: ORGANIZATION, session: wanted, requestId };
+        const request = { parent: ORGANIZATION, session: wanted, requestId, takeOver, device: viewer() };
         const { session } = await this.#clients.playback.createPlaybackSession(request, {
           signal: this.gone,
         });
@@ -181,7 +204,7 @@ export class WatchPage extends View<State> {
   #tell(session: PlaybackSession, position: number, last: boolean): void {
     this.#player.log.add("progress", { position, last });
     if (last) {
-      tellAndLeave(session.name, position);
+      this.#leaving(session.name).tell(position);
       return;
     }
     const request = { session: session.name, position: duration(position) };
@@ -202,13 +225,19 @@ export class WatchPage extends View<State> {
 
   protected override render() {
     const { video, job, error, resumedAt } = this.state;
-    return html`${errorBox(error, () => location.reload())}
+    return html`${error && isRefusal(error) ? this.#paywall(error) : errorBox(error, () => location.reload())}
       ${video ? this.#player : nothing}
       <h1>${video?.title || (video ? "Untitled" : "")}</h1>
       ${resumedAt > 0 ? this.#resumed(resumedAt) : nothing}
       ${job ? jobProgress(job) : nothing}
       ${video?.description ? html`<p class="description">${video.description}</p>` : nothing}
       ${video ? this.#formats() : nothing}`;
+  }
+
+  #paywall(refusal: ApiError) {
+    const takeOver = () => location.assign(`?takeover&format=${this.#format}`);
+    this.#wall ??= new Paywall(this.#clients, this.#name ?? "", refusal, takeOver);
+    return this.#wall;
   }
 
   #formats() {

@@ -31,13 +31,3 @@ export function reportProgress(video: HTMLVideoElement, tell: Tell): () => void 
     window.removeEventListener("pagehide", leaving);
   };
 }
-
-/** Tell a session's position by a request that outlives the page. */
-export function tellAndLeave(session: string, position: number): void {
-  void fetch(`/v1/${session}:updateProgress`, {
-    method: "POST",
-    keepalive: true,
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ position: `${position.toFixed(3)}s` }),
-  });
-}

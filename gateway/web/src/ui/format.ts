@@ -1,4 +1,5 @@
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { type Price, Price_Interval } from "../gen/reelmesh/billing/v1/price_pb";
 
 /** Return a Duration in seconds; 0 where it is absent. */
 export function seconds(duration: Duration | undefined): number {
@@ -36,3 +37,16 @@ export function moment(timestamp: Timestamp | undefined): string {
   const date = new Date(Number(timestamp.seconds) * 1000);
   return date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
+
+/** A price as people write it: "€9.99 a month". */
+export function price({ amount, currency, interval }: Price): string {
+  const format = new Intl.NumberFormat(undefined, { style: "currency", currency: currency.toUpperCase() });
+  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
+  return format.format(Number(amount) / 10 ** digits) + PERIODS[interval];
+}
+
+const PERIODS: Record<Price_Interval, string> = {
+  [Price_Interval.UNSPECIFIED]: "",
+  [Price_Interval.MONTH]: " a month",
+  [Price_Interval.YEAR]: " a year",
+};
