@@ -25,8 +25,6 @@ pytestmark = [pytest.mark.stack]
 PEOPLE = "gateway"
 OPERATOR = base64.urlsafe_b64encode(b'{"iss": "reelmesh", "sub": "users/1", "operator": true}').decode().rstrip("=")
 """What the gateway says of someone who may do everything; from another service it must count for nothing."""
-ADMISSION = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OK}
-"""What an empty message is answered with where the caller is admitted."""
 ADMITTED = {
     ("cli", "reelmesh.drm.v1.KeyService/RewrapContentKeys"),
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),

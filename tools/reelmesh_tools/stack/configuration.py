@@ -31,7 +31,8 @@ def write(layout: Layout, plan: Plan) -> None:
             "contracts": str(repository() / "envoy" / "reelmesh.binpb"),
         },
         "services": plan.service_addresses,
-        "playback": {"media_keys": str(layout.media_keys)},
+        # On one machine a renewal costs nothing, and a player that crashed shall not be in the way for long.
+        "playback": {"media_keys": str(layout.media_keys), "keep_seconds": 20, "grace_seconds": 10},
         "identity": {
             "keys": str(layout.identity_keys),
             "seal_keys": str(layout.seal_keys),
