@@ -15,8 +15,6 @@ from e2e_world import job_named, video_named
 from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
 
 from reelmesh.mesh.keys import KeyRing
-from reelmesh.playback.v1.playback_service_pb2 import CreatePlaybackSessionResponse, GetPlaybackSessionResponse
-from reelmesh.playback.v1.session_pb2 import LicenseServer
 from reelmesh_tools.client.platform import Platform
 from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
@@ -28,7 +26,7 @@ SECONDS, RATE = 20, 25
 GROWING_SECONDS = 48
 CLEAR_KEY = "org.w3.clearkey"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
-LABELS = ("AUDIO", "SD", "HD")
+LICENSE = "v1/licenses/clearkey"
 
 
 @pytest.fixture(scope="module")
@@ -57,38 +55,21 @@ def page(browser_context: BrowserContext) -> Iterator[Page]:
     opened.close()
 
 
-def license_token(stack: Stack, video: str, labels: tuple[str, ...] = LABELS) -> str:
+def token_of_nothing(stack: Stack, video: str) -> str:
+    """A genuine token that grants no key."""
     claims = {
         "iss": "reelmesh.playback",
         "aud": "licenses",
         "sub": "organizations/default/sessions/0198c0de-0000-7000-8000-000000000001",
         "exp": int(time.time()) + 300,
         "video": video,
-        "labels": list(labels),
+        "labels": [],
         "seconds": 3600,
         "renew": 0,
         "persist": False,
         "viewer": "",
     }
     return KeyRing.load(stack.layout.media_keys).sign(claims)
-
-
-def grant(page: Page, stack: Stack, video: str, labels: tuple[str, ...] = LABELS) -> None:
-    """Let every session that the page asks for carry a license server, with a token for these keys."""
-    uri = f"/v1/licenses/clearkey?token={license_token(stack, video, labels)}"
-
-    def granted(route: Route) -> None:
-        answer = route.fetch()
-        body = answer.body()  # of gRPC-Web: one message, then trailers, each behind a flag and its size
-        end = 5 + int.from_bytes(body[1:5])
-        kind = CreatePlaybackSessionResponse if "Create" in route.request.url else GetPlaybackSessionResponse
-        message = kind.FromString(body[5:end])
-        del message.session.license_servers[:]
-        message.session.license_servers.append(LicenseServer(key_system=CLEAR_KEY, uri=uri))
-        data = message.SerializeToString()
-        route.fulfill(response=answer, body=b"\0" + len(data).to_bytes(4) + data + body[end:])
-
-    page.route(re.compile(r"PlaybackService/(Create|Get)PlaybackSession$"), granted)
 
 
 def test_it_is_whole_and_encrypted(reelmesh: Callable[..., dict[str, Any]], film: str) -> None:
@@ -99,7 +80,7 @@ def test_it_is_whole_and_encrypted(reelmesh: Callable[..., dict[str, Any]], film
     assert tracks["v480"]["key_id"] == tracks["v360"]["key_id"]
     assert len({tracks[track]["key_id"] for track in ("v720", "v480", "a0")}) == 3
     assert {each["samples"] for each in tracks.values() if each["kind"] == "video"} == {SECONDS * RATE}
-    assert "licenses" in reelmesh("play", film)
+    assert f"/{LICENSE}?token=" in reelmesh("play", film)["licenses"][CLEAR_KEY]
 
 
 @pytest.mark.parametrize("format_", ["hls", "dash"])
@@ -150,7 +131,7 @@ def test_a_wrong_key_shows_nothing(page: Page, film: str, format_: str) -> None:
             key["k"] = "AAAAAAAAAAAAAAAAAAAAAA"
         route.fulfill(response=answer, json=keys)
 
-    page.route(re.compile(r"/v1/licenses/clearkey"), forged)
+    page.route(re.compile(LICENSE), forged)
     watching = WatchPage.open(page, film, format_)
     expect(page.get_by_role("alert")).to_be_visible()
     assert watching.events("license")
@@ -161,7 +142,8 @@ def test_a_wrong_key_shows_nothing(page: Page, film: str, format_: str) -> None:
 
 @pytest.mark.parametrize("format_", ["hls", "dash"])
 def test_who_is_not_granted_a_key_is_told(page: Page, stack: Stack, film: str, format_: str) -> None:
-    grant(page, stack, film, labels=())
+    refused = f"/{LICENSE}?token={token_of_nothing(stack, film)}"
+    page.route(re.compile(LICENSE), lambda route: route.continue_(url=stack.plan.gateway_url + refused))
     watching = WatchPage.open(page, film, format_)
     expect(page.get_by_role("alert")).to_contain_text("KEY_NOT_GRANTED")
     assert watching.frames() == 0
