@@ -13,8 +13,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from reelmesh_tools.stack.client import Stack
 
-SWITCHED_OFF = "KEY_SYSTEM_DISABLED"
-"""Reason by which an rpc that asks nothing of its request says, to whoever is admitted, that it is not configured."""
+OWN = frozenset({"KEY_SYSTEM_DISABLED", "SIGNATURE_MISSING", "TOKEN_REQUIRED"})
+"""Reasons by which rpcs refuse an empty request themselves: not configured, or opened by what a request carries."""
+
+
+def admits(code: str, reason: str) -> bool:
+    """Say whether an empty or senseless request was answered by the rpc, and not by who guards it."""
+    return code in {"OK", "INVALID_ARGUMENT"} or reason in OWN
 
 
 def channel(stack: Stack, service: str, folder: Path, identity: str) -> grpc.Channel:

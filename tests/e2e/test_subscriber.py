@@ -38,21 +38,20 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def film(reelmesh: Run, clip: Callable[..., Path]) -> str:
-    """A protected film for who has subscribed, in two places at once."""
-    plan = f"gold-{uuid.uuid4().hex[:8]}"
-    reelmesh("plans", plan, "--amount", "999", "--plan", plan, "--title", "Gold")
-    reelmesh("policies", plan, "--kind", "subscription", "--plan", plan, "--price", plan, "--streams", "2")
-    video = str(reelmesh("upload", str(clip(SECONDS, 854, 480, RATE)), "--protection", "drm")["video"])
-    reelmesh("policies", plan, "--video", video.rsplit("/", 1)[-1])
-    return video
+def plan(reelmesh: Run) -> str:
+    """A plan that lets one watch in two places at once."""
+    name = f"gold-{uuid.uuid4().hex[:8]}"
+    reelmesh("plans", name, "--amount", "999", "--plan", name, "--title", "Gold")
+    reelmesh("policies", name, "--kind", "subscription", "--plan", name, "--price", name, "--streams", "2")
+    return name
 
 
 @pytest.fixture(scope="module")
-def plan(film: str, reelmesh: Run) -> str:
-    """The plan that opens the film."""
-    newest = max(reelmesh("plans")["prices"], key=lambda price: str(price["createTime"]))
-    return str(newest["plan"]).rsplit("/", 1)[-1]
+def film(plan: str, reelmesh: Run, clip: Callable[..., Path]) -> str:
+    """A protected film that the plan opens."""
+    video = str(reelmesh("upload", str(clip(SECONDS, 854, 480, RATE)), "--protection", "drm")["video"])
+    reelmesh("policies", plan, "--video", video.rsplit("/", 1)[-1])
+    return video
 
 
 @pytest.fixture(scope="module")
