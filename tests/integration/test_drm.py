@@ -17,6 +17,7 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from cryptography.hazmat.primitives.asymmetric import ec
+from e2e_world import eventually
 
 from reelmesh.drm.keys import ContentKeys
 from reelmesh.drm.model import Scheme
@@ -237,16 +238,7 @@ async def test_decisions_are_on_record(
     # An orderly stop comes before the last ones are written, and loses none.
     await asyncio.to_thread(stack.stop_process, "control")
     await asyncio.to_thread(stack.start_process, "control")
-    found: list[dict[str, Any]] = []
-    page = ""
-    while True:
-        params: dict[str, str] = {"pageSize": "25", "pageToken": page, "startTime": began.isoformat()}
-        answer = await asyncio.to_thread(owned.get, "/v1/organizations/default/licenseDecisions", params=params)
-        assert answer.status_code == 200, answer.text
-        found += [each for each in answer.json()["decisions"] if each["video"] == str(video)]
-        page = answer.json().get("nextPageToken", "")
-        if not page:
-            break
+    found = await asyncio.to_thread(decisions_since, owned, began, video)
     reasons = [each.get("reason", "") for each in found]
     assert reasons == ["TOKEN_EXPIRED", "KEY_NOT_GRANTED"] + [""] * 40
     times = [datetime.fromisoformat(each["time"]) for each in found]
@@ -258,6 +250,26 @@ async def test_decisions_are_on_record(
     assert base64.b64decode(last["keyIds"][0]) == sound.key_id
     published = await asyncio.to_thread(records_of, config, str(video))
     assert {decision.id for decision in published} == {each["id"] for each in found}
+
+
+def decisions_since(owned: httpx.Client, began: datetime, video: VideoName) -> list[dict[str, Any]]:
+    """List every decision about a video, page by page."""
+    found = []
+    page = ""
+    while True:
+        params = {"pageSize": "25", "pageToken": page, "startTime": began.isoformat()}
+
+        def listed(params: dict[str, str] = params) -> httpx.Response | None:
+            answer = owned.get("/v1/organizations/default/licenseDecisions", params=params)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        # The gateway finds out by itself that a process is back.
+        answer = eventually(listed, "decisions are listed")
+        assert answer.status_code == 200, answer.text
+        found += [each for each in answer.json().get("decisions", []) if each["video"] == str(video)]
+        page = answer.json().get("nextPageToken", "")
+        if not page:
+            return found
 
 
 def records_of(config: Config, video: str) -> list[LicenseDecision]:
