@@ -84,7 +84,8 @@ async def test_a_cdns_query_ends_every_address_of_both_manifests(key: rsa.RSAPri
     manifests = Manifests(
         presentations, tokens, Endings(MemorySessionStore(), clock.monotonic), clock, "https://cdn.example"
     )
-    viewing = Viewing(SessionName("acme", "1"), VIDEO, clock.now() + timedelta(hours=1))
+    labels = frozenset({"AUDIO", "SD", "HD"})
+    viewing = Viewing(SessionName("acme", "1"), VIDEO, clock.now() + timedelta(hours=1), labels)
     presentation = await presentations.get(VIDEO)
     media = tokens.for_media(viewing, presentation)
     assert media.query.startswith("Policy=")

@@ -28,8 +28,9 @@ from reelmesh.mesh.person import Role
 from reelmesh.playback.cdn import GatewayTokens
 from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import REMEMBERED_SECONDS, Endings
-from reelmesh.playback.errors import SessionEnded
+from reelmesh.playback.errors import NothingToPlay, SessionEnded, TrackUnknown
 from reelmesh.playback.index import Presentations
+from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.model import Limits, Session, Standing, Times
 from reelmesh.playback.progress import Watching
 from reelmesh.playback.sessions import Sessions
@@ -258,3 +259,25 @@ async def test_what_is_watched_is_counted_and_pauses_and_seeks_are_not(world: Wo
     assert await at(50, 10) == 35
     world.delivered.away = False
     assert await at(60, 10) == 55, "told with the next total"
+
+
+@pytest.mark.parametrize("scheme", ["", "cbcs"])
+async def test_manifests_offer_what_the_viewing_allows(world: World, scheme: str) -> None:
+    world.source.made = index(3, scheme=scheme, complete=True)
+    presentations = Presentations(world.source, world.clock.monotonic)
+    tokens = Tokens(KEYS, GatewayTokens(KEYS, "/media"), world.clock, timedelta(minutes=15))
+    manifests = Manifests(presentations, tokens, Endings(world.store, world.clock.monotonic), world.clock, "/media")
+    offered = {}
+    for labels in (("AUDIO", "SD", "HD"), ("AUDIO", "SD")):
+        world.billing.limits = replace(world.billing.limits, labels=labels)
+        session = await world.start()
+        playlist = (await manifests.hls_multivariant(VIDEO, session.token)).body
+        mpd = (await manifests.dash(VIDEO, session.token)).body
+        offered[labels] = {track for track in (b"v1080", b"v360", b"a0") if track in playlist and track in mpd}
+        if "HD" not in labels:
+            with pytest.raises(TrackUnknown):
+                await manifests.hls_media(VIDEO, "v1080", session.token)
+    assert offered == {("AUDIO", "SD", "HD"): {b"v1080", b"v360", b"a0"}, ("AUDIO", "SD"): {b"v360", b"a0"}}
+    world.billing.limits = replace(world.billing.limits, labels=())
+    with pytest.raises(NothingToPlay):
+        await manifests.dash(VIDEO, (await world.start()).token)

@@ -65,8 +65,7 @@ class Manifests:
 
         Raises as `Tokens.viewing` does, SessionOver, NothingToPlay, Unavailable.
         """
-        await self._viewing(token, video)
-        presentation = await self._get(video)
+        presentation = await self._get(await self._viewing(token, video))
         written = self._once(
             presentation, "hls", hls.CONTENT_TYPE, lambda: hls.multivariant(presentation, _QUERY).encode()
         )
@@ -75,7 +74,7 @@ class Manifests:
     async def hls_media(self, video: VideoName, track_id: str, token: str) -> Manifest:
         """Return the HLS playlist of one track. Raises as `hls_multivariant` does, and TrackUnknown."""
         viewing = await self._viewing(token, video)
-        presentation = await self._get(video)
+        presentation = await self._get(viewing)
         track = presentation.track(track_id)
         if track is None:
             raise TrackUnknown("the presentation has no such track", track=track_id)
@@ -90,7 +89,7 @@ class Manifests:
     async def dash(self, video: VideoName, token: str) -> Manifest:
         """Return the DASH MPD. Raises as `hls_multivariant` does."""
         viewing = await self._viewing(token, video)
-        presentation = await self._get(video)
+        presentation = await self._get(viewing)
         written = self._once(
             presentation,
             "dash",
@@ -104,14 +103,17 @@ class Manifests:
         await self._endings.refuse(viewing.session)
         return viewing
 
-    async def _get(self, video: VideoName) -> Presentation:
-        presentation = await self._presentations.get(video)
+    async def _get(self, viewing: Viewing) -> Presentation:
+        whole = await self._presentations.get(viewing.video)
+        # A rendition that a viewer may not see is not offered: the player would ask for its key, or switch to it.
+        presentation = whole.within(viewing.labels)
         if not presentation.tracks:
-            raise NothingToPlay("nothing of this video can be played yet")
+            raise NothingToPlay("nothing of this video can be played yet, or nothing that the viewing allows")
         return presentation
 
     def _once(self, presentation: Presentation, which: str, content_type: str, write: Callable[[], bytes]) -> Manifest:
-        key = (presentation.video, presentation.job, presentation.revision, presentation.complete, which)
+        tracks = " ".join(track.id for track in presentation.tracks)
+        key = (presentation.video, presentation.job, presentation.revision, presentation.complete, f"{which} {tracks}")
         manifest = self._written.get(key)
         if manifest is None:
             body = write()

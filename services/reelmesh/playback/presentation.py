@@ -17,6 +17,10 @@ NOMINAL_SEGMENT_SECONDS = 4
 """What the encoder aims at; an early or a last segment is shorter."""
 
 
+_LINES = ((576, "SD"), (1080, "HD"))
+"""Most lines of a picture with a label, along its shorter side; the keys of transcode's tracks are cut the same way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A media segment."""
@@ -70,6 +74,16 @@ class Track:
     """From number 0 without a gap."""
     protection: Protection | None = None
     """How its samples are encrypted; None where they are clear."""
+
+    @property
+    def label(self) -> str:
+        """What a viewing must be allowed to show it: "AUDIO", "SD", "HD" or "UHD", by its key, else by its size."""
+        if self.protection is not None:
+            return self.protection.label
+        if isinstance(self.format, Sound):
+            return "AUDIO"
+        lines = min(self.format.width, self.format.height)
+        return next((label for most, label in _LINES if lines <= most), "UHD")
 
     @property
     def end(self) -> Fraction:
@@ -127,6 +141,10 @@ class Presentation:
     duration: timedelta
     """Of the whole, known before all of it is there."""
     tracks: tuple[Track, ...]
+
+    def within(self, labels: frozenset[str]) -> Presentation:
+        """Return what is left for a viewing of tracks with these labels."""
+        return replace(self, tracks=tuple(track for track in self.tracks if track.label in labels))
 
     @property
     def protected(self) -> bool:

@@ -215,7 +215,7 @@ class Sessions:
     async def _opened(self, session: Session, limits: Limits) -> Session:
         """Return a session with what follows from elsewhere: where to resume, and what opens it."""
         position = await self._watching.resume_position(session.name.organization, session.viewer, session.video)
-        viewing = Viewing(session.name, session.video, session.expire_time)
+        viewing = Viewing(session.name, session.video, session.expire_time, frozenset(limits.labels))
         presentation = await self._presentation(session.video)
         return replace(
             session,

@@ -35,6 +35,8 @@ class Viewing:
     video: VideoName
     expire_time: datetime
     """When the session ends, and every token of it at the latest."""
+    labels: frozenset[str] = frozenset()
+    """What it may be of: "AUDIO", "SD", "HD", "UHD"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Tokens:
 
     def for_manifests(self, viewing: Viewing) -> str:
         """Return the token that opens a viewing's manifests."""
-        return self._sign(MANIFESTS, viewing.session, viewing.expire_time, video=str(viewing.video))
+        claims = {"video": str(viewing.video), "labels": sorted(viewing.labels)}
+        return self._sign(MANIFESTS, viewing.session, viewing.expire_time, **claims)
 
     def for_media(self, viewing: Viewing, presentation: Presentation) -> MediaToken:
         """Return the token that opens a presentation's objects.
@@ -126,14 +129,14 @@ class Tokens:
         try:
             claims = self._keys.read(token, issuer=ISSUER, audience=MANIFESTS)
             session, of = SessionName.parse(claims["sub"]), VideoName.parse(claims["video"])
-            expire_time = datetime.fromtimestamp(int(claims["exp"]), UTC)
+            expire_time, labels = datetime.fromtimestamp(int(claims["exp"]), UTC), frozenset(claims["labels"])
         except (TokenForged, KeyError, ValueError) as error:
             raise TokenInvalid("the token is not one of ours") from error
         if expire_time <= self._clock.now():
             raise TokenExpired("the viewing is over: ask for another playback session")
         if of != video:
             raise TokenOfOtherVideo("the token is for another video")
-        return Viewing(session, of, expire_time)
+        return Viewing(session, of, expire_time, labels)
 
     def _sign(self, audience: str, session: SessionName, expire_time: datetime, **claims: Any) -> str:
         common = {"iss": ISSUER, "aud": audience, "sub": str(session), "exp": int(expire_time.timestamp())}
