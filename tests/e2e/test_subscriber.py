@@ -128,7 +128,7 @@ def test_a_subscription_that_is_taken_away_ends_the_viewing(page: Page, film: st
     watching.wait_playing(beyond=0.5)
     watching.read("void video.pause()")
     reelmesh("grant", user, "--revoke", given["name"])
-    expect(page.get_by_role("heading", level=2)).to_contain_text("SUBSCRIPTION_REQUIRED")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("SUBSCRIPTION_REQUIRED", timeout=PATIENCE)
 
 
 @pytest.mark.browser
