@@ -73,6 +73,10 @@ def test_a_viewer_subscribes_and_may_watch(stack: Stack) -> None:
     assert ann("POST", pay, {"card": "4242424242424242"})["order"]["state"] == "STATE_PAID"
     assert decision()["allowed"]
     assert ann("GET", f"/v1/{viewer}/orders/{order}")["order"]["state"] == "STATE_PAID"
+    (listed,) = ann("GET", f"/v1/{viewer}/orders")["orders"]
+    assert listed["name"].endswith(order)
+    assert ann("POST", f"/v1/{viewer}/orders/{order}:cancel", {})["order"]["state"] == "STATE_ENDING"
+    assert decision()["allowed"], "until what was paid for is over"
     (grant,) = owner("GET", f"/v1/{ACME}/{viewer}/grants")["grants"]
     owner("POST", f"/v1/{grant['name']}:revoke", {})
     assert decision()["reason"] == "SUBSCRIPTION_REQUIRED"

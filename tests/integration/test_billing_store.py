@@ -166,14 +166,26 @@ async def test_prices_never_change(migrated: Cassandra, organization: str) -> No
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, list[tuple[str, str, dict[str, Any]]]]]:
-    """An API that answers as Stripe's does: its address, and what it was asked."""
+    """An API that answers as Stripe's does, and knows a subscription: its address, and what it was asked."""
     asked: list[tuple[str, str, dict[str, Any]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
             asked.append((self.path, self.headers["idempotency-key"], form))
-            body = json.dumps({"id": "cs_1", "object": "checkout.session", "url": "https://pay.example/cs_1"}).encode()
+            if self.path.startswith("/v1/subscriptions/"):
+                self.answer({"id": "sub_1", "object": "subscription", "status": "active"})
+            else:
+                self.answer({"id": "cs_1", "object": "checkout.session", "url": "https://pay.example/cs_1"})
+
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            asked.append((path, "", parse_qs(query)))
+            found = [{"id": "sub_1", "object": "subscription", "status": status} for status in ("active", "canceled")]
+            self.answer({"object": "search_result", "data": found, "has_more": False})
+
+        def answer(self, message: dict[str, Any]) -> None:
+            body = json.dumps(message).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -204,6 +216,31 @@ async def test_a_checkout_of_stripe(api: tuple[str, list[tuple[str, str, dict[st
     assert form["subscription_data[metadata][reelmesh_order]"] == [order.id]
     assert form["line_items[0][price_data][recurring][interval]"] == ["month"]
     assert form["allow_promotion_codes"] == ["true"]
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+async def test_stripe_is_asked_to_end_a_subscription(api: tuple[str, list[tuple[str, str, dict[str, Any]]]]) -> None:
+    url, asked = api
+    client = stripe.StripeClient("sk_test_1", base_addresses={"api": url}, http_client=stripe.HTTPXClient())
+    order = Order("users/1", IDS.new(), price("acme"), None, CLOCK.now())
+    await StripeGateway(client, "s", "http://host").cancel(order)
+    (search, update) = asked
+    assert (search[0], search[2]) == (
+        "/v1/subscriptions/search",
+        {"query": [f"metadata['reelmesh_order']:'{order.id}'"]},
+    )
+    assert (update[0], update[2]) == ("/v1/subscriptions/sub_1", {"cancel_at_period_end": ["True"]})
+
+
+async def test_orders_are_listed_newest_first(migrated: Cassandra, organization: str) -> None:
+    store = CassandraPaymentStore(migrated, CassandraGrantStore(migrated))
+    user = f"users/{IDS.new()}"
+    ids = sorted(IDS.new() for _ in range(3))  # those of one millisecond have no order of their own
+    orders = [Order(user, id_, price(organization), None, CLOCK.now()) for id_ in ids]
+    for order in orders:
+        await store.add_order(order)
+    assert list(await store.orders(user, "", 2)) == [orders[2], orders[1]]
+    assert list(await store.orders(user, orders[1].id, 2)) == [orders[0]]
 
 
 async def test_usage_counts_each_fact_once(migrated: Cassandra, organization: str) -> None:

@@ -118,7 +118,7 @@ class MemoryPaymentStore:
 
     def __init__(self) -> None:
         self.by_name: dict[PriceName, Price] = {}
-        self.orders: dict[tuple[str, str], Order] = {}
+        self.by_id: dict[tuple[str, str], Order] = {}
         self.told: dict[tuple[str, str], dict[str, PaymentEvent]] = {}
         self.grants: dict[GrantName, tuple[int, Grant]] = {}
 
@@ -133,10 +133,14 @@ class MemoryPaymentStore:
         return sorted(found, key=lambda price: price.name.id)[:size]
 
     async def add_order(self, order: Order) -> None:
-        self.orders[order.user, order.id] = order
+        self.by_id[order.user, order.id] = order
 
     async def order(self, user: str, id_: str) -> Order | None:
-        return self.orders.get((user, id_))
+        return self.by_id.get((user, id_))
+
+    async def orders(self, user: str, before: str, size: int) -> Sequence[Order]:
+        mine = [order for (of, id_), order in self.by_id.items() if of == user and (not before or id_ < before)]
+        return sorted(mine, key=lambda order: order.id, reverse=True)[:size]
 
     async def add_event(self, event: PaymentEvent) -> None:
         self.told.setdefault((event.user, event.order), {})[event.id] = event

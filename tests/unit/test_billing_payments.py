@@ -11,7 +11,14 @@ import pytest
 import stripe
 from billing_fakes import ANN, NOW, VIDEO, CountingIds, ManualClock, MemoryPaymentStore
 
-from reelmesh.billing.errors import CardDeclined, CardUnknown, PaymentsDisabled, VideoNeeded
+from reelmesh.billing.errors import (
+    CardDeclined,
+    CardUnknown,
+    OrderNotRunning,
+    OrderUnknown,
+    PaymentsDisabled,
+    VideoNeeded,
+)
 from reelmesh.billing.messages import price_from_proto, price_to_proto
 from reelmesh.billing.model import GrantKind, GrantName, PriceName
 from reelmesh.billing.orders import (
@@ -29,7 +36,7 @@ from reelmesh.billing.orders import (
 from reelmesh.billing.payments import Payments
 from reelmesh.billing.play_gateway import ACCEPTED, DECLINED, PlayGateway
 from reelmesh.billing.stripe_gateway import StripeEvents, checkout_parameters, event_of
-from reelmesh.mesh.clock import SystemClock
+from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
 from reelmesh.mesh.errors import DomainError
 
 DAY = timedelta(days=1)
@@ -271,3 +278,32 @@ def test_our_names_travel_on_everything_that_stripe_tells_of(price: Price, mode:
 @pytest.mark.parametrize("price", [GOLD, RENT, BUY])
 def test_prices_cross_the_contract_unchanged(price: Price) -> None:
     assert price_from_proto(price_to_proto(price)) == price
+
+
+async def test_a_subscription_is_let_end() -> None:
+    store, clock = MemoryPaymentStore(), SystemClock()
+    play = PlayGateway(clock, "http://host/")
+    payments = Payments(store, play, clock, TimeOrderedIds(clock), GRACE)
+    await payments.add_price(GOLD)
+    await payments.add_price(BUY)
+    subscription, _ = await payments.checkout(ANN, GOLD.name, None, "")
+    bought, _ = await payments.checkout(ANN, BUY.name, VIDEO, "")
+    with pytest.raises(OrderNotRunning):
+        await payments.cancel(ANN, subscription.id)  # not paid yet
+    for order in (subscription, bought):
+        for webhook in play.pay(order, ACCEPTED):
+            await payments.receive(*webhook)
+    with pytest.raises(OrderNotRunning):
+        await payments.cancel(ANN, bought.id)
+    with pytest.raises(OrderUnknown):
+        await payments.cancel("users/ben", subscription.id)
+    for _ in range(2):
+        _, stands = await payments.cancel(ANN, subscription.id)
+        assert stands.state is State.ENDING
+    grant = next(grant for _, grant in store.grants.values() if grant.plan)
+    assert grant.expire_time == stands.expire_time, "what was paid for is kept until then"
+    first, further = await payments.orders(ANN, 1, "")
+    second, end = await payments.orders(ANN, 1, further)
+    assert [order.id for order, _ in (*first, *second)] == sorted([subscription.id, bought.id], reverse=True)
+    assert end == ""
+    assert await payments.orders("users/ben", 10, "") == ([], "")

@@ -55,6 +55,19 @@ class CheckoutService(CheckoutServiceServicer):
         """Return what a user bought."""
         return pb.GetOrderResponse(order=order_to_proto(*await self._payments.order(request.user, request.order)))
 
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
+        """List what a user bought."""
+        orders, further = await self._payments.orders(
+            request.user, request.page_size or PAGE_SIZE, decode_page_token(request.page_token)
+        )
+        return pb.ListOrdersResponse(
+            orders=[order_to_proto(*each) for each in orders], next_page_token=encode_page_token(further)
+        )
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
+        """Let a subscription end."""
+        return pb.CancelOrderResponse(order=order_to_proto(*await self._payments.cancel(request.user, request.order)))
+
     async def ConfirmTestPayment(
         self, request: pb.ConfirmTestPaymentRequest, context: Context
     ) -> pb.ConfirmTestPaymentResponse:

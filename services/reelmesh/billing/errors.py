@@ -66,6 +66,12 @@ class PaymentsDisabled(FailedPrecondition):
     reason = "PAYMENTS_DISABLED"
 
 
+class OrderNotRunning(FailedPrecondition):
+    """The order is no subscription that goes on."""
+
+    reason = "ORDER_NOT_RUNNING"
+
+
 class TestPaymentsDisabled(FailedPrecondition):
     """The installation takes real money only."""
 

@@ -62,11 +62,15 @@ class CassandraPaymentStore:
     async def order(self, user: str, id_: str) -> Order | None:
         """Return an order; None when there is none."""
         rows = await self._cassandra.execute(f"SELECT * FROM {_KS}.orders WHERE user = ? AND id = ?", user, id_)
-        if not rows:
-            return None
-        row = rows[0]
-        video = VideoName(row.organization, row.video) if row.video else None
-        return Order(user, id_, _price(row.price), video, row.create_time.replace(tzinfo=UTC))
+        return _order(rows[0]) if rows else None
+
+    async def orders(self, user: str, before: str, size: int) -> Sequence[Order]:
+        """Return up to `size` orders of a user, newest first, older than the id `before` when it is not empty."""
+        older, bound = (" AND id < ?", (before,)) if before else ("", ())
+        rows = await self._cassandra.execute(
+            f"SELECT * FROM {_KS}.orders WHERE user = ?{older} ORDER BY id DESC LIMIT ?", user, *bound, size
+        )
+        return [_order(row) for row in rows]
 
     async def add_event(self, event: PaymentEvent) -> None:
         """Keep an event; the same one again changes nothing."""
@@ -96,6 +100,11 @@ class CassandraPaymentStore:
 
 def _price(value: bytes) -> Price:
     return price_from_proto(price_pb2.Price.FromString(value))
+
+
+def _order(row: Row) -> Order:
+    video = VideoName(row.organization, row.video) if row.video else None
+    return Order(row.user, row.id, _price(row.price), video, row.create_time.replace(tzinfo=UTC))
 
 
 def _event(row: Row) -> PaymentEvent:

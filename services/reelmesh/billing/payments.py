@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from reelmesh.billing.errors import (
+    OrderNotRunning,
     OrderUnknown,
     PaymentsDisabled,
     PriceContradictory,
@@ -15,9 +16,22 @@ from reelmesh.billing.errors import (
     VideoNeeded,
 )
 from reelmesh.billing.model import Grant, PriceName
-from reelmesh.billing.orders import Interval, Order, PaymentEvent, Price, PriceKind, Standing, grant_of, standing
+from reelmesh.billing.orders import (
+    Interval,
+    Order,
+    PaymentEvent,
+    Price,
+    PriceKind,
+    Standing,
+    State,
+    grant_of,
+    standing,
+)
 from reelmesh.mesh.clock import Clock, IdSource, derived_id
 from reelmesh.mesh.names import VideoName
+
+RUNNING = frozenset({State.TRIAL, State.PAID, State.GRACE})
+"""Where a subscription goes on by itself."""
 
 
 class PaymentProvider(Protocol):
@@ -25,6 +39,12 @@ class PaymentProvider(Protocol):
 
     async def checkout(self, order: Order) -> str:
         """Return where to pay for an order; the same for the same one. Raises Unavailable."""
+
+    async def cancel(self, order: Order) -> tuple[bytes, str] | None:
+        """Let a subscription end when what was paid for is over. Raises Unavailable, OrderNotRunning.
+
+        Return the webhook that says so, body and signature, where the provider sends none itself.
+        """
 
     def read(self, body: bytes, signature: str) -> PaymentEvent | None:
         """Return what a webhook tells; None where it is of no interest.
@@ -50,6 +70,9 @@ class PaymentStore(Protocol):
 
     async def order(self, user: str, id_: str) -> Order | None:
         """Return an order; None when there is none."""
+
+    async def orders(self, user: str, before: str, size: int) -> Sequence[Order]:
+        """Return up to `size` orders of a user, newest first, older than the id `before` when it is not empty."""
 
     async def add_event(self, event: PaymentEvent) -> None:
         """Keep an event; the same one again changes nothing."""
@@ -108,6 +131,24 @@ class Payments:
         if order is None:
             raise OrderUnknown("there is no such order")
         return order, standing(order, await self._store.events(user, id_), self._grace)
+
+    async def orders(self, user: str, size: int, before: str) -> tuple[Sequence[tuple[Order, Standing]], str]:
+        """Return a page of a user's orders, newest first, and what asks for the next one; it is empty on the last."""
+        found = await self._store.orders(user, before, size + 1)
+        page = [await self.order(user, order.id) for order in found[:size]]
+        return page, found[size - 1].id if len(found) > size else ""
+
+    async def cancel(self, user: str, id_: str) -> tuple[Order, Standing]:
+        """Let a subscription end when what was paid for is over. Raises OrderUnknown, OrderNotRunning."""
+        order, stands = await self.order(user, id_)
+        if stands.state is State.ENDING:
+            return order, stands
+        if order.price.kind is not PriceKind.SUBSCRIPTION or stands.state not in RUNNING:
+            raise OrderNotRunning("there is no subscription that goes on")
+        webhook = await self._required().cancel(order)
+        if webhook is not None:
+            await self.receive(*webhook)
+        return await self.order(user, id_)
 
     async def receive(self, body: bytes, signature: str) -> None:
         """Take a webhook. Raises as PaymentProvider.read does, PaymentsDisabled."""

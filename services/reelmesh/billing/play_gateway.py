@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import stripe
@@ -42,13 +42,18 @@ class PlayGateway(StripeEvents):
             raise CardDeclined("the card was declined")
         if card != ACCEPTED:
             raise CardUnknown(f"no test card has this number; {ACCEPTED} is accepted, {DECLINED} declined")
-        return [self._signed(order, kind, subject) for kind, subject in _events(order)]
+        return [self._signed(order, kind, subject, order.create_time) for kind, subject in _events(order)]
 
-    def _signed(self, order: Order, kind: str, subject: dict[str, Any]) -> tuple[bytes, str]:
+    async def cancel(self, order: Order) -> tuple[bytes, str]:
+        """Return the webhook that says that a subscription ends."""
+        subject = {"metadata": checkout_parameters(order, "")["metadata"], "cancel_at_period_end": True}
+        return self._signed(order, "customer.subscription.updated", subject, self._clock.now())
+
+    def _signed(self, order: Order, kind: str, subject: dict[str, Any], time: datetime) -> tuple[bytes, str]:
         event = {
             "id": f"evt_test_{order.id}_{kind}",
             "type": kind,
-            "created": int(order.create_time.timestamp()),
+            "created": int(time.timestamp()),
             "data": {"object": subject},
         }
         body = json.dumps(event)

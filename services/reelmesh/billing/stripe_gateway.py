@@ -8,7 +8,13 @@ from typing import Any
 
 import stripe
 
-from reelmesh.billing.errors import EventMalformed, SignatureInvalid, SignatureMissing, SignatureOld
+from reelmesh.billing.errors import (
+    EventMalformed,
+    OrderNotRunning,
+    SignatureInvalid,
+    SignatureMissing,
+    SignatureOld,
+)
 from reelmesh.billing.orders import Happened, Interval, Order, PaymentEvent
 from reelmesh.mesh.errors import Unavailable
 
@@ -70,7 +76,25 @@ class StripeGateway(StripeEvents):
             raise Unavailable("Stripe does not answer") from error
         return session.url or ""
 
+    async def cancel(self, order: Order) -> None:
+        """Let a subscription end when what was paid for is over; a webhook will tell.
 
+        Raises Unavailable, OrderNotRunning.
+        """
+        subscriptions = self._client.v1.subscriptions
+        try:
+            found = await subscriptions.search_async({"query": f"metadata['reelmesh_order']:'{order.id}'"})
+            running = [each.id for each in found.data if each.status in _RUNNING]
+            for id_ in running:
+                await subscriptions.update_async(id_, {"cancel_at_period_end": True})
+        except stripe.APIConnectionError as error:
+            raise Unavailable("Stripe does not answer") from error
+        if not running:
+            raise OrderNotRunning("Stripe knows of no subscription that goes on")
+
+
+_RUNNING = frozenset({"trialing", "active", "past_due", "unpaid"})
+"""States in which Stripe will go on to ask for money."""
 _INVOICED = {"invoice_creation": {"enabled": True}}
 """A subscription has invoices anyway."""
 

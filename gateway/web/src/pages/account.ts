@@ -2,21 +2,36 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { html, nothing } from "lit";
 import type { Clients } from "../api/clients";
 import { type ApiError, toApiError } from "../api/errors";
+import { type Order, Order_State } from "../gen/reelmesh/billing/v1/price_pb";
 import type { Device } from "../gen/reelmesh/identity/v1/user_pb";
 import { errorBox } from "../ui/parts";
 import { View } from "../ui/view";
 
+const STATES: Readonly<Record<Order_State, string>> = {
+  [Order_State.UNSPECIFIED]: "",
+  [Order_State.OPEN]: "not paid",
+  [Order_State.TRIAL]: "on trial",
+  [Order_State.PAID]: "paid",
+  [Order_State.GRACE]: "payment failed",
+  [Order_State.ENDING]: "ends",
+  [Order_State.ENDED]: "ended",
+  [Order_State.REFUNDED]: "refunded",
+};
+/** Where there is something to end; of what was bought once there is not, and the server says so. */
+const RUNNING = new Set([Order_State.TRIAL, Order_State.PAID, Order_State.GRACE]);
+
 interface State {
   devices: Device[] | undefined;
+  orders: Order[];
   error: ApiError | undefined;
 }
 
-/** `/account`: who is signed in, and where else. */
+/** `/account`: who is signed in, where else, and what they bought. */
 export class AccountPage extends View<State> {
   readonly #clients: Clients;
 
   constructor(clients: Clients) {
-    super({ devices: undefined, error: undefined });
+    super({ devices: undefined, orders: [], error: undefined });
     this.#clients = clients;
   }
 
@@ -33,7 +48,8 @@ export class AccountPage extends View<State> {
     }
     await this.#do(async () => {
       const { devices } = await this.#clients.accounts.listDevices({ parent: account.user });
-      this.set({ devices });
+      const { orders } = await this.#clients.checkout.listOrders({ user: account.user, pageSize: 100 });
+      this.set({ devices, orders });
     });
   }
 
@@ -55,7 +71,7 @@ export class AccountPage extends View<State> {
   }
 
   protected override render() {
-    const { devices, error } = this.state;
+    const { devices, orders, error } = this.state;
     const { account } = this.#clients.session;
     return html`<h1>Account</h1>
       ${errorBox(error)}
@@ -70,7 +86,28 @@ export class AccountPage extends View<State> {
           ? html`<h2>Signed in at</h2>
               <ul class="devices">${devices.map((device) => this.#device(device))}</ul>`
           : nothing
+      }
+      ${
+        orders.length > 0
+          ? html`<h2>Bought</h2>
+              <ul class="devices">${orders.map((order) => this.#order(order))}</ul>`
+          : nothing
       }`;
+  }
+
+  #order(order: Order) {
+    const cancel = () =>
+      this.#do(async () => {
+        const id = order.name.slice(order.name.lastIndexOf("/") + 1);
+        await this.#clients.checkout.cancelOrder({ user: order.user, order: id });
+        await this.#load();
+      });
+    const until = order.expireTime ? ` until ${timestampDate(order.expireTime).toLocaleDateString()}` : "";
+    const ends = order.video === "" && RUNNING.has(order.state);
+    return html`<li>
+      <span>${order.price.slice(order.price.lastIndexOf("/") + 1)} · ${STATES[order.state]}${until}</span>
+      ${ends ? html`<button type="button" @click=${() => void cancel()}>Cancel</button>` : nothing}
+    </li>`;
   }
 
   #device(device: Device) {

@@ -58,6 +58,16 @@ class CheckoutServiceStub:
                 request_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.GetOrderRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.GetOrderResponse.FromString,
                 _registered_method=True)
+        self.ListOrders = channel.unary_unary(
+                '/reelmesh.billing.v1.CheckoutService/ListOrders',
+                request_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ListOrdersRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ListOrdersResponse.FromString,
+                _registered_method=True)
+        self.CancelOrder = channel.unary_unary(
+                '/reelmesh.billing.v1.CheckoutService/CancelOrder',
+                request_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.CancelOrderRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
         self.ConfirmTestPayment = channel.unary_unary(
                 '/reelmesh.billing.v1.CheckoutService/ConfirmTestPayment',
                 request_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ConfirmTestPaymentRequest.SerializeToString,
@@ -110,6 +120,26 @@ class CheckoutServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOrders(self, request, context):
+        """ListOrders lists what a user bought or began to buy, newest first. Callers: the user. Idempotent.
+
+        Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrder(self, request, context):
+        """CancelOrder lets a subscription end when what was paid for is over. With a provider that tells of it by webhook the
+        order says so a moment later. Callers: the user. Idempotent.
+
+        Errors: NOT_FOUND ORDER_UNKNOWN; FAILED_PRECONDITION ORDER_NOT_RUNNING where there is nothing to end, PAYMENTS_DISABLED.
+        Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfirmTestPayment(self, request, context):
         """ConfirmTestPayment pays with a card that does not exist, where an installation is set up to play with such: number
         4242424242424242 is accepted, 4000000000000002 declined. Callers: the user. Idempotent.
@@ -143,6 +173,16 @@ def add_CheckoutServiceServicer_to_server(servicer, server):
                     servicer.GetOrder,
                     request_deserializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.GetOrderRequest.FromString,
                     response_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.GetOrderResponse.SerializeToString,
+            ),
+            'ListOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrders,
+                    request_deserializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ListOrdersRequest.FromString,
+                    response_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'CancelOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrder,
+                    request_deserializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.CancelOrderRequest.FromString,
+                    response_serializer=reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.CancelOrderResponse.SerializeToString,
             ),
             'ConfirmTestPayment': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmTestPayment,
@@ -262,6 +302,60 @@ class CheckoutService:
             '/reelmesh.billing.v1.CheckoutService/GetOrder',
             reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.GetOrderRequest.SerializeToString,
             reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.GetOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.billing.v1.CheckoutService/ListOrders',
+            reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ListOrdersRequest.SerializeToString,
+            reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.billing.v1.CheckoutService/CancelOrder',
+            reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.CancelOrderRequest.SerializeToString,
+            reelmesh_dot_billing_dot_v1_dot_checkout__service__pb2.CancelOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

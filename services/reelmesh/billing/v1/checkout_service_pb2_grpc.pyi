@@ -59,6 +59,18 @@ class CheckoutServiceStub:
 
     Errors: NOT_FOUND ORDER_UNKNOWN. Retry on UNAVAILABLE.
     """
+    ListOrders: _grpc.UnaryUnaryMultiCallable[_checkout_service_pb2.ListOrdersRequest, _checkout_service_pb2.ListOrdersResponse]
+    """ListOrders lists what a user bought or began to buy, newest first. Callers: the user. Idempotent.
+
+    Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+    """
+    CancelOrder: _grpc.UnaryUnaryMultiCallable[_checkout_service_pb2.CancelOrderRequest, _checkout_service_pb2.CancelOrderResponse]
+    """CancelOrder lets a subscription end when what was paid for is over. With a provider that tells of it by webhook the
+    order says so a moment later. Callers: the user. Idempotent.
+
+    Errors: NOT_FOUND ORDER_UNKNOWN; FAILED_PRECONDITION ORDER_NOT_RUNNING where there is nothing to end, PAYMENTS_DISABLED.
+    Retry on UNAVAILABLE.
+    """
     ConfirmTestPayment: _grpc.UnaryUnaryMultiCallable[_checkout_service_pb2.ConfirmTestPaymentRequest, _checkout_service_pb2.ConfirmTestPaymentResponse]
     """ConfirmTestPayment pays with a card that does not exist, where an installation is set up to play with such: number
     4242424242424242 is accepted, 4000000000000002 declined. Callers: the user. Idempotent.
@@ -97,6 +109,18 @@ class CheckoutServiceAsyncStub(CheckoutServiceStub):
     """GetOrder returns what a user bought. Callers: the user. Idempotent.
 
     Errors: NOT_FOUND ORDER_UNKNOWN. Retry on UNAVAILABLE.
+    """
+    ListOrders: _aio.UnaryUnaryMultiCallable[_checkout_service_pb2.ListOrdersRequest, _checkout_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
+    """ListOrders lists what a user bought or began to buy, newest first. Callers: the user. Idempotent.
+
+    Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+    """
+    CancelOrder: _aio.UnaryUnaryMultiCallable[_checkout_service_pb2.CancelOrderRequest, _checkout_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
+    """CancelOrder lets a subscription end when what was paid for is over. With a provider that tells of it by webhook the
+    order says so a moment later. Callers: the user. Idempotent.
+
+    Errors: NOT_FOUND ORDER_UNKNOWN; FAILED_PRECONDITION ORDER_NOT_RUNNING where there is nothing to end, PAYMENTS_DISABLED.
+    Retry on UNAVAILABLE.
     """
     ConfirmTestPayment: _aio.UnaryUnaryMultiCallable[_checkout_service_pb2.ConfirmTestPaymentRequest, _checkout_service_pb2.ConfirmTestPaymentResponse]  # type: ignore[assignment]
     """ConfirmTestPayment pays with a card that does not exist, where an installation is set up to play with such: number
@@ -157,6 +181,30 @@ class CheckoutServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetOrder returns what a user bought. Callers: the user. Idempotent.
 
         Errors: NOT_FOUND ORDER_UNKNOWN. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOrders(
+        self,
+        request: _checkout_service_pb2.ListOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkout_service_pb2.ListOrdersResponse, _abc.Awaitable[_checkout_service_pb2.ListOrdersResponse]]:
+        """ListOrders lists what a user bought or began to buy, newest first. Callers: the user. Idempotent.
+
+        Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelOrder(
+        self,
+        request: _checkout_service_pb2.CancelOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkout_service_pb2.CancelOrderResponse, _abc.Awaitable[_checkout_service_pb2.CancelOrderResponse]]:
+        """CancelOrder lets a subscription end when what was paid for is over. With a provider that tells of it by webhook the
+        order says so a moment later. Callers: the user. Idempotent.
+
+        Errors: NOT_FOUND ORDER_UNKNOWN; FAILED_PRECONDITION ORDER_NOT_RUNNING where there is nothing to end, PAYMENTS_DISABLED.
+        Retry on UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

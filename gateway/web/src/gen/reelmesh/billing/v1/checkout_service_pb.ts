@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/billing/v1/checkout_service.proto.
  */
 export const file_reelmesh_billing_v1_checkout_service: GenFile = /*@__PURE__*/
-  fileDesc("CipyZWVsbWVzaC9iaWxsaW5nL3YxL2NoZWNrb3V0X3NlcnZpY2UucHJvdG8SE3JlZWxtZXNoLmJpbGxpbmcudjEiRwoSQ3JlYXRlUHJpY2VSZXF1ZXN0EjEKBXByaWNlGAEgASgLMhoucmVlbG1lc2guYmlsbGluZy52MS5QcmljZUIGukgDyAEBIkAKE0NyZWF0ZVByaWNlUmVzcG9uc2USKQoFcHJpY2UYASABKAsyGi5yZWVsbWVzaC5iaWxsaW5nLnYxLlByaWNlIn4KEUxpc3RQcmljZXNSZXF1ZXN0EjYKBnBhcmVudBgBIAEoCUImukgjciEyH15vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfSQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhIKCnBhZ2VfdG9rZW4YAyABKAkiWQoSTGlzdFByaWNlc1Jlc3BvbnNlEioKBnByaWNlcxgBIAMoCzIaLnJlZWxtZXNoLmJpbGxpbmcudjEuUHJpY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIoECChVDcmVhdGVDaGVja291dFJlcXVlc3QSKgoEdXNlchgBIAEoCUIcukgZchcyFV51c2Vycy9bMC05YS1mLV17MzZ9JBJMCgVwcmljZRgCIAEoCUI9ukg6cjgyNl5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS9wcmljZXMvW2EtejAtOS1dezEsNjN9JBJNCgV2aWRlbxgDIAEoCUI+ukg7cjkyN14ob3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0pPyQSHwoKcmVxdWVzdF9pZBgEIAEoCUILukgI2AEBcgOwAQEiUAoWQ3JlYXRlQ2hlY2tvdXRSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLnJlZWxtZXNoLmJpbGxpbmcudjEuT3JkZXISCwoDdXJpGAIgASgJIlYKD0dldE9yZGVyUmVxdWVzdBIqCgR1c2VyGAEgASgJQhy6SBlyFzIVXnVzZXJzL1swLTlhLWYtXXszNn0kEhcKBW9yZGVyGAIgASgJQgi6SAVyA7ABASI9ChBHZXRPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhoucmVlbG1lc2guYmlsbGluZy52MS5PcmRlciKGAQoZQ29uZmlybVRlc3RQYXltZW50UmVxdWVzdBIqCgR1c2VyGAEgASgJQhy6SBlyFzIVXnVzZXJzL1swLTlhLWYtXXszNn0kEhcKBW9yZGVyGAIgASgJQgi6SAVyA7ABARIkCgRjYXJkGAMgASgJQha6SA9yDTILXlswLTldezE2fSSItRgCIkcKGkNvbmZpcm1UZXN0UGF5bWVudFJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhoucmVlbG1lc2guYmlsbGluZy52MS5PcmRlcjLWBgoPQ2hlY2tvdXRTZXJ2aWNlEq8BCgtDcmVhdGVQcmljZRInLnJlZWxtZXNoLmJpbGxpbmcudjEuQ3JlYXRlUHJpY2VSZXF1ZXN0GigucmVlbG1lc2guYmlsbGluZy52MS5DcmVhdGVQcmljZVJlc3BvbnNlIk2QAgKKtRgOEAQaCnByaWNlLm5hbWWC0+STAjI6BXByaWNlGikvdjEve3ByaWNlLm5hbWU9b3JnYW5pemF0aW9ucy8qL3ByaWNlcy8qfRKTAQoKTGlzdFByaWNlcxImLnJlZWxtZXNoLmJpbGxpbmcudjEuTGlzdFByaWNlc1JlcXVlc3QaJy5yZWVsbWVzaC5iaWxsaW5nLnYxLkxpc3RQcmljZXNSZXNwb25zZSI0kAIBirUYAhABgtPkkwIlEiMvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3ByaWNlcxKeAQoOQ3JlYXRlQ2hlY2tvdXQSKi5yZWVsbWVzaC5iaWxsaW5nLnYxLkNyZWF0ZUNoZWNrb3V0UmVxdWVzdBorLnJlZWxtZXNoLmJpbGxpbmcudjEuQ3JlYXRlQ2hlY2tvdXRSZXNwb25zZSIzirUYCBACGgR1c2VygtPkkwIhOgEqIhwvdjEve3VzZXI9dXNlcnMvKn0vY2hlY2tvdXRzEpEBCghHZXRPcmRlchIkLnJlZWxtZXNoLmJpbGxpbmcudjEuR2V0T3JkZXJSZXF1ZXN0GiUucmVlbG1lc2guYmlsbGluZy52MS5HZXRPcmRlclJlc3BvbnNlIjiQAgGKtRgIEAIaBHVzZXKC0+STAiMSIS92MS97dXNlcj11c2Vycy8qfS9vcmRlcnMve29yZGVyfRLFAQoSQ29uZmlybVRlc3RQYXltZW50Ei4ucmVlbG1lc2guYmlsbGluZy52MS5Db25maXJtVGVzdFBheW1lbnRSZXF1ZXN0Gi8ucmVlbG1lc2guYmlsbGluZy52MS5Db25maXJtVGVzdFBheW1lbnRSZXNwb25zZSJOkAICirUYCBACGgR1c2VygtPkkwI5OgEqIjQvdjEve3VzZXI9dXNlcnMvKn0vb3JkZXJzL3tvcmRlcn06Y29uZmlybVRlc3RQYXltZW50YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_reelmesh_annotations_v1_annotations, file_reelmesh_billing_v1_price]);
+  fileDesc("CipyZWVsbWVzaC9iaWxsaW5nL3YxL2NoZWNrb3V0X3NlcnZpY2UucHJvdG8SE3JlZWxtZXNoLmJpbGxpbmcudjEiRwoSQ3JlYXRlUHJpY2VSZXF1ZXN0EjEKBXByaWNlGAEgASgLMhoucmVlbG1lc2guYmlsbGluZy52MS5QcmljZUIGukgDyAEBIkAKE0NyZWF0ZVByaWNlUmVzcG9uc2USKQoFcHJpY2UYASABKAsyGi5yZWVsbWVzaC5iaWxsaW5nLnYxLlByaWNlIn4KEUxpc3RQcmljZXNSZXF1ZXN0EjYKBnBhcmVudBgBIAEoCUImukgjciEyH15vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfSQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRj0AygAEhIKCnBhZ2VfdG9rZW4YAyABKAkiWQoSTGlzdFByaWNlc1Jlc3BvbnNlEioKBnByaWNlcxgBIAMoCzIaLnJlZWxtZXNoLmJpbGxpbmcudjEuUHJpY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIoECChVDcmVhdGVDaGVja291dFJlcXVlc3QSKgoEdXNlchgBIAEoCUIcukgZchcyFV51c2Vycy9bMC05YS1mLV17MzZ9JBJMCgVwcmljZRgCIAEoCUI9ukg6cjgyNl5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS9wcmljZXMvW2EtejAtOS1dezEsNjN9JBJNCgV2aWRlbxgDIAEoCUI+ukg7cjkyN14ob3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0pPyQSHwoKcmVxdWVzdF9pZBgEIAEoCUILukgI2AEBcgOwAQEiUAoWQ3JlYXRlQ2hlY2tvdXRSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLnJlZWxtZXNoLmJpbGxpbmcudjEuT3JkZXISCwoDdXJpGAIgASgJIlYKD0dldE9yZGVyUmVxdWVzdBIqCgR1c2VyGAEgASgJQhy6SBlyFzIVXnVzZXJzL1swLTlhLWYtXXszNn0kEhcKBW9yZGVyGAIgASgJQgi6SAVyA7ABASI9ChBHZXRPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhoucmVlbG1lc2guYmlsbGluZy52MS5PcmRlciJyChFMaXN0T3JkZXJzUmVxdWVzdBIqCgR1c2VyGAEgASgJQhy6SBlyFzIVXnVzZXJzL1swLTlhLWYtXXszNn0kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABISCgpwYWdlX3Rva2VuGAMgASgJIlkKEkxpc3RPcmRlcnNSZXNwb25zZRIqCgZvcmRlcnMYASADKAsyGi5yZWVsbWVzaC5iaWxsaW5nLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJZChJDYW5jZWxPcmRlclJlcXVlc3QSKgoEdXNlchgBIAEoCUIcukgZchcyFV51c2Vycy9bMC05YS1mLV17MzZ9JBIXCgVvcmRlchgCIAEoCUIIukgFcgOwAQEiQAoTQ2FuY2VsT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLnJlZWxtZXNoLmJpbGxpbmcudjEuT3JkZXIihgEKGUNvbmZpcm1UZXN0UGF5bWVudFJlcXVlc3QSKgoEdXNlchgBIAEoCUIcukgZchcyFV51c2Vycy9bMC05YS1mLV17MzZ9JBIXCgVvcmRlchgCIAEoCUIIukgFcgOwAQESJAoEY2FyZBgDIAEoCUIWukgPcg0yC15bMC05XXsxNn0kiLUYAiJHChpDb25maXJtVGVzdFBheW1lbnRSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLnJlZWxtZXNoLmJpbGxpbmcudjEuT3JkZXIyjwkKD0NoZWNrb3V0U2VydmljZRKvAQoLQ3JlYXRlUHJpY2USJy5yZWVsbWVzaC5iaWxsaW5nLnYxLkNyZWF0ZVByaWNlUmVxdWVzdBooLnJlZWxtZXNoLmJpbGxpbmcudjEuQ3JlYXRlUHJpY2VSZXNwb25zZSJNkAICirUYDhAEGgpwcmljZS5uYW1lgtPkkwIyOgVwcmljZRopL3YxL3twcmljZS5uYW1lPW9yZ2FuaXphdGlvbnMvKi9wcmljZXMvKn0SkwEKCkxpc3RQcmljZXMSJi5yZWVsbWVzaC5iaWxsaW5nLnYxLkxpc3RQcmljZXNSZXF1ZXN0GicucmVlbG1lc2guYmlsbGluZy52MS5MaXN0UHJpY2VzUmVzcG9uc2UiNJACAYq1GAIQAYLT5JMCJRIjL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS9wcmljZXMSngEKDkNyZWF0ZUNoZWNrb3V0EioucmVlbG1lc2guYmlsbGluZy52MS5DcmVhdGVDaGVja291dFJlcXVlc3QaKy5yZWVsbWVzaC5iaWxsaW5nLnYxLkNyZWF0ZUNoZWNrb3V0UmVzcG9uc2UiM4q1GAgQAhoEdXNlcoLT5JMCIToBKiIcL3YxL3t1c2VyPXVzZXJzLyp9L2NoZWNrb3V0cxKRAQoIR2V0T3JkZXISJC5yZWVsbWVzaC5iaWxsaW5nLnYxLkdldE9yZGVyUmVxdWVzdBolLnJlZWxtZXNoLmJpbGxpbmcudjEuR2V0T3JkZXJSZXNwb25zZSI4kAIBirUYCBACGgR1c2VygtPkkwIjEiEvdjEve3VzZXI9dXNlcnMvKn0vb3JkZXJzL3tvcmRlcn0SjwEKCkxpc3RPcmRlcnMSJi5yZWVsbWVzaC5iaWxsaW5nLnYxLkxpc3RPcmRlcnNSZXF1ZXN0GicucmVlbG1lc2guYmlsbGluZy52MS5MaXN0T3JkZXJzUmVzcG9uc2UiMJACAYq1GAgQAhoEdXNlcoLT5JMCGxIZL3YxL3t1c2VyPXVzZXJzLyp9L29yZGVycxKkAQoLQ2FuY2VsT3JkZXISJy5yZWVsbWVzaC5iaWxsaW5nLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBooLnJlZWxtZXNoLmJpbGxpbmcudjEuQ2FuY2VsT3JkZXJSZXNwb25zZSJCkAICirUYCBACGgR1c2VygtPkkwItOgEqIigvdjEve3VzZXI9dXNlcnMvKn0vb3JkZXJzL3tvcmRlcn06Y2FuY2VsEsUBChJDb25maXJtVGVzdFBheW1lbnQSLi5yZWVsbWVzaC5iaWxsaW5nLnYxLkNvbmZpcm1UZXN0UGF5bWVudFJlcXVlc3QaLy5yZWVsbWVzaC5iaWxsaW5nLnYxLkNvbmZpcm1UZXN0UGF5bWVudFJlc3BvbnNlIk6QAgKKtRgIEAIaBHVzZXKC0+STAjk6ASoiNC92MS97dXNlcj11c2Vycy8qfS9vcmRlcnMve29yZGVyfTpjb25maXJtVGVzdFBheW1lbnRiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_reelmesh_annotations_v1_annotations, file_reelmesh_billing_v1_price]);
 
 /**
  * Request of CheckoutService.CreatePrice.
@@ -244,6 +244,118 @@ export const GetOrderResponseSchema: GenMessage<GetOrderResponse> = /*@__PURE__*
   messageDesc(file_reelmesh_billing_v1_checkout_service, 7);
 
 /**
+ * Request of CheckoutService.ListOrders.
+ *
+ * @generated from message reelmesh.billing.v1.ListOrdersRequest
+ */
+export type ListOrdersRequest = Message<"reelmesh.billing.v1.ListOrdersRequest"> & {
+  /**
+   * Whose.
+   *
+   * @generated from field: string user = 1;
+   */
+  user: string;
+
+  /**
+   * Most orders in the answer; 50 where it is 0.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message reelmesh.billing.v1.ListOrdersRequest.
+ * Use `create(ListOrdersRequestSchema)` to create a new message.
+ */
+export const ListOrdersRequestSchema: GenMessage<ListOrdersRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_billing_v1_checkout_service, 8);
+
+/**
+ * Response of CheckoutService.ListOrders.
+ *
+ * @generated from message reelmesh.billing.v1.ListOrdersResponse
+ */
+export type ListOrdersResponse = Message<"reelmesh.billing.v1.ListOrdersResponse"> & {
+  /**
+   * A page of orders, newest first.
+   *
+   * @generated from field: repeated reelmesh.billing.v1.Order orders = 1;
+   */
+  orders: Order[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message reelmesh.billing.v1.ListOrdersResponse.
+ * Use `create(ListOrdersResponseSchema)` to create a new message.
+ */
+export const ListOrdersResponseSchema: GenMessage<ListOrdersResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_billing_v1_checkout_service, 9);
+
+/**
+ * Request of CheckoutService.CancelOrder.
+ *
+ * @generated from message reelmesh.billing.v1.CancelOrderRequest
+ */
+export type CancelOrderRequest = Message<"reelmesh.billing.v1.CancelOrderRequest"> & {
+  /**
+   * Whose.
+   *
+   * @generated from field: string user = 1;
+   */
+  user: string;
+
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string order = 2;
+   */
+  order: string;
+};
+
+/**
+ * Describes the message reelmesh.billing.v1.CancelOrderRequest.
+ * Use `create(CancelOrderRequestSchema)` to create a new message.
+ */
+export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
+  messageDesc(file_reelmesh_billing_v1_checkout_service, 10);
+
+/**
+ * Response of CheckoutService.CancelOrder.
+ *
+ * @generated from message reelmesh.billing.v1.CancelOrderResponse
+ */
+export type CancelOrderResponse = Message<"reelmesh.billing.v1.CancelOrderResponse"> & {
+  /**
+   * The order.
+   *
+   * @generated from field: reelmesh.billing.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message reelmesh.billing.v1.CancelOrderResponse.
+ * Use `create(CancelOrderResponseSchema)` to create a new message.
+ */
+export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
+  messageDesc(file_reelmesh_billing_v1_checkout_service, 11);
+
+/**
  * Request of CheckoutService.ConfirmTestPayment.
  *
  * @generated from message reelmesh.billing.v1.ConfirmTestPaymentRequest
@@ -276,7 +388,7 @@ export type ConfirmTestPaymentRequest = Message<"reelmesh.billing.v1.ConfirmTest
  * Use `create(ConfirmTestPaymentRequestSchema)` to create a new message.
  */
 export const ConfirmTestPaymentRequestSchema: GenMessage<ConfirmTestPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_reelmesh_billing_v1_checkout_service, 8);
+  messageDesc(file_reelmesh_billing_v1_checkout_service, 12);
 
 /**
  * Response of CheckoutService.ConfirmTestPayment.
@@ -297,7 +409,7 @@ export type ConfirmTestPaymentResponse = Message<"reelmesh.billing.v1.ConfirmTes
  * Use `create(ConfirmTestPaymentResponseSchema)` to create a new message.
  */
 export const ConfirmTestPaymentResponseSchema: GenMessage<ConfirmTestPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_reelmesh_billing_v1_checkout_service, 9);
+  messageDesc(file_reelmesh_billing_v1_checkout_service, 13);
 
 /**
  * CheckoutService sells.
@@ -357,6 +469,32 @@ export const CheckoutService: GenService<{
     methodKind: "unary";
     input: typeof GetOrderRequestSchema;
     output: typeof GetOrderResponseSchema;
+  },
+  /**
+   * ListOrders lists what a user bought or began to buy, newest first. Callers: the user. Idempotent.
+   *
+   * Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+   *
+   * @generated from rpc reelmesh.billing.v1.CheckoutService.ListOrders
+   */
+  listOrders: {
+    methodKind: "unary";
+    input: typeof ListOrdersRequestSchema;
+    output: typeof ListOrdersResponseSchema;
+  },
+  /**
+   * CancelOrder lets a subscription end when what was paid for is over. With a provider that tells of it by webhook the
+   * order says so a moment later. Callers: the user. Idempotent.
+   *
+   * Errors: NOT_FOUND ORDER_UNKNOWN; FAILED_PRECONDITION ORDER_NOT_RUNNING where there is nothing to end, PAYMENTS_DISABLED.
+   * Retry on UNAVAILABLE.
+   *
+   * @generated from rpc reelmesh.billing.v1.CheckoutService.CancelOrder
+   */
+  cancelOrder: {
+    methodKind: "unary";
+    input: typeof CancelOrderRequestSchema;
+    output: typeof CancelOrderResponseSchema;
   },
   /**
    * ConfirmTestPayment pays with a card that does not exist, where an installation is set up to play with such: number
