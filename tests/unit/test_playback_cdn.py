@@ -6,17 +6,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import cbor2
+import cwt
 import m3u8
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cwt import COSE
 from lxml import etree
 from playback_fakes import VIDEO, FakeSource, ManualClock, MemorySessionStore, index
 
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.names import SessionName
-from reelmesh.playback.cdn import CloudFront, GatewayTokens
+from reelmesh.playback.cdn import CloudFront, CommonAccessTokens, GatewayTokens
 from reelmesh.playback.endings import Endings
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
@@ -75,6 +78,31 @@ def test_cloudfront_takes_rsa_only(tmp_path: Path, key: rsa.RSAPrivateKey) -> No
     assert CloudFront.load("K1", pem(key), "https://cdn").query(SESSION, "x", UNTIL)
     with pytest.raises(ValueError, match="no RSA key"):
         CloudFront.load("K1", pem(ec.generate_private_key(ec.SECP256R1())), "https://cdn")
+
+
+@pytest.mark.parametrize(("url", "host"), [("https://cdn.example/media", True), ("/media", False)])
+def test_a_common_access_token_names_the_folder(tmp_path: Path, url: str, *, host: bool) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(private.private_bytes(*form))
+    query = CommonAccessTokens.load("cdn-1", tmp_path / "key.pem", url).query(SESSION, "acme/a film", UNTIL)
+    name, _, text = query.partition("=")
+    assert name == "CAT"
+    assert not set(text) & set("+/="), "it needs no escaping"
+    token = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    # Far in the past by the time that this is read, so it is the signature that is looked at.
+    protected = cbor2.loads(token).value
+    assert cbor2.loads(protected[0])[1] == -7, "ES256"
+    claims = cbor2.loads(protected[2])
+    opens = {3: {1: "/media/acme/a%20film/"}, **({1: {0: "cdn.example"}} if host else {})}
+    assert claims == {1: "reelmesh.playback", 2: SESSION, 4: int(UNTIL.timestamp()), 310: 1, 312: opens}
+    verified = COSE.new().decode(token, cwt.COSEKey.from_pem(public, kid="cdn-1"))
+    assert cbor2.loads(verified) == claims
+    with pytest.raises(cwt.VerifyError):
+        COSE.new().decode(token[:-1] + bytes([token[-1] ^ 1]), cwt.COSEKey.from_pem(public, kid="cdn-1"))
 
 
 async def test_a_cdns_query_ends_every_address_of_both_manifests(key: rsa.RSAPrivateKey) -> None:

@@ -110,10 +110,13 @@ class PlaybackConfig:
     """Folder of the keys that sign tokens of manifests and media; see mesh/keys.py."""
     media_token_minutes: float = 15
     """Life of a media token, besides the length of the film where a player may not know how to renew it."""
-    cloudfront_key_pair: str = ""
-    """Id of a key of CloudFront, where media_url is a distribution of it; empty where our gateway serves media."""
-    cloudfront_key: Path = Path("keys/cloudfront.pem")
-    """Its private key (RSA), PEM."""
+    media_signer: str = "gateway"
+    """What opens objects at media_url: "gateway" (our own tokens), "cloudfront" (signed URLs), "cat" (Common Access
+    Tokens, CTA-5007)."""
+    media_signer_key: Path = Path("keys/media-signer.pem")
+    """Private key that a CDN's signer signs with, PEM: RSA for cloudfront, P-256 for cat."""
+    media_signer_key_id: str = ""
+    """What the CDN calls that key."""
     keep_seconds: float = 60
     """How often players say that a viewing goes on."""
     grace_seconds: float = 30

@@ -9,7 +9,7 @@ from reelmesh.mesh.config import Config, PlaybackConfig
 from reelmesh.mesh.keys import KeyRing
 from reelmesh.mesh.server import Service, Target
 from reelmesh.mesh.settings import SettingError
-from reelmesh.playback.cdn import CloudFront, GatewayTokens, MediaSigner
+from reelmesh.playback.cdn import CloudFront, CommonAccessTokens, GatewayTokens, MediaSigner
 from reelmesh.playback.deletions import Deletions
 from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import Endings
@@ -103,6 +103,12 @@ def _told(config: Config) -> Told:
 
 
 def _signer(settings: PlaybackConfig, keys: KeyRing) -> MediaSigner:
-    if settings.cloudfront_key_pair:
-        return CloudFront.load(settings.cloudfront_key_pair, settings.cloudfront_key, settings.media_url)
-    return GatewayTokens(keys, settings.media_url)
+    file, key_id, url = settings.media_signer_key, settings.media_signer_key_id, settings.media_url
+    match settings.media_signer:
+        case "gateway":
+            return GatewayTokens(keys, url)
+        case "cloudfront":
+            return CloudFront.load(key_id, file, url)
+        case "cat":
+            return CommonAccessTokens.load(key_id, file, url)
+    raise SettingError(f"playback.media_signer: {settings.media_signer!r} is none of gateway, cloudfront, cat")
