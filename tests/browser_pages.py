@@ -113,6 +113,8 @@ class Visitor:
         self.page.get_by_label("Email").fill(email)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name=button).click()
+        # The page goes on by itself; who went elsewhere at once would be held up by that.
+        self.page.wait_for_url(lambda url: "/sign-" not in url)
         expect(self.account).to_have_text(email)
 
 

@@ -205,7 +205,7 @@ async def test_a_service_cannot_speak_for_a_person(world: World) -> None:
     assert refusal == (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED")
 
 
-@pytest.mark.parametrize("name", ["", "nonsense", "videos/acme"])
+@pytest.mark.parametrize("name", ["", "nonsense", "videos/acme", "organizations/", "organizations/../acme"])
 async def test_a_request_about_nothing_is_wrong(world: World, name: str) -> None:
     async with world.stub() as stub:
         refusal = await refused(stub.CreateVideo(new(name), metadata=said({"operator": True})))

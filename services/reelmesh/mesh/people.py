@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,8 @@ from reelmesh.mesh.errors import InvalidArgument, PermissionDenied, Unauthentica
 from reelmesh.mesh.identity import caller_of
 from reelmesh.mesh.interceptors import PEOPLE, PLUMBING, Context, Layer
 from reelmesh.mesh.person import HEADER, ISSUER, Client, Person, Role
+
+_ORGANIZATION = re.compile("[a-z0-9-]{1,63}")
 
 
 class SignInRequired(Unauthenticated):
@@ -113,7 +116,7 @@ def _check(call: _Call, message: Any) -> None:
     match str(name).split("/"):
         case ["users", user, *_]:
             enough = call.person.operator or call.person.subject == f"users/{user}"
-        case ["organizations", organization, *_]:
+        case ["organizations", organization, *_] if _ORGANIZATION.fullmatch(organization):
             enough = call.person.role_in(organization) >= call.role
         case _:
             field = ".".join(call.resource)
