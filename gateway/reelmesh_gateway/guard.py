@@ -2,13 +2,15 @@
 
 A person's token is checked here and taken away; what it says goes to the service in a header that nobody outside can
 set (`reelmesh.mesh.people`). A token of media names a path (`reelmesh.playback.tokens`), and the path that is asked for
-must begin with it. That path is the one that the connection manager has normalized, which is also the one that the
-origin gets: `..` and its disguises are gone, or refused, before they are compared.
+must begin with it; where sites are named that may embed media, a request for another's page is refused as well. That
+path is the one that the connection manager has normalized, which is also the one that the origin gets: `..` and its
+disguises are gone, or refused, before they are compared.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,7 @@ def filters(mesh: Mesh, keys: KeyFiles) -> list[Node]:
         rules=rules,
         bypass_cors_preflight=True,
     )
-    return [authentication, _authorization(paths)] if paths else [authentication]
+    return [authentication, _authorization(paths, foreign(mesh))] if paths else [authentication]
 
 
 def unforgeable() -> Node:
@@ -82,6 +84,19 @@ def unforgeable() -> Node:
 def guarded(mesh: Mesh) -> list[str]:
     """Return the path prefixes that need a token of media."""
     return [path for service in mesh.routed().values() for path in service.guarded]
+
+
+def foreign(mesh: Mesh) -> list[Node]:
+    """Return header matchers of requests that a page of another site makes; none where no sites are named."""
+    origins = mesh.gateway.cors.media_origins
+    if not origins or "*" in origins:
+        return []
+    ours = "|".join(re.escape(origin) for origin in origins)
+    # A header that is not there matches neither: players outside of browsers send none, and have their token.
+    return [
+        {"name": name, "string_match": {"safe_regex": {"regex": regex}}, "invert_match": True}
+        for name, regex in (("origin", f"({ours})"), ("referer", f"({ours})(/.*)?"))
+    ]
 
 
 def issuer_cluster(name: str) -> str:
@@ -127,13 +142,17 @@ def _person(issuer: Issuer, keys: Node) -> Node:
     }
 
 
-def _authorization(paths: list[str]) -> Node:
+def _authorization(paths: list[str], elsewhere: list[Node]) -> Node:
     under = {"or_rules": {"rules": [{"url_path": {"path": {"prefix": path}}} for path in paths]}}
     anyone = [{"any": True}]
     # What is allowed is listed, so that a token without a path, or a condition that fails, opens nothing.
     policies = {
         "unguarded": {"permissions": [{"not_rule": under}], "principals": anyone},
-        "granted": {"permissions": [under], "principals": anyone, "condition": _path_begins_with_the_tokens()},
+        "granted": {
+            "permissions": [{"and_rules": {"rules": [under, *({"not_rule": {"header": each}} for each in elsewhere)]}}],
+            "principals": anyone,
+            "condition": _path_begins_with_the_tokens(),
+        },
     }
     return extension(RBAC, "extensions.filters.http.rbac.v3.RBAC", rules={"action": "ALLOW", "policies": policies})
 

@@ -102,7 +102,12 @@ def _connection_manager(mesh: Mesh, contracts: Contracts, folder: Path, keys: Ke
             "initial_connection_window_size": limits.buffer_bytes,
         },
         local_reply_config={
-            "mappers": [_expired(), *_bad_person(), *(_local_reply(status) for status in _LOCAL_ERRORS)]
+            "mappers": [
+                _expired(),
+                *_bad_person(),
+                *_hotlinked(mesh),
+                *(_local_reply(status) for status in _LOCAL_ERRORS),
+            ]
         },
     )
 
@@ -175,6 +180,15 @@ def _bad_person() -> list[Node]:
         }
         for message, reason in ((good_once, "TOKEN_EXPIRED"), (never, "TOKEN_INVALID"))
     ]
+
+
+def _hotlinked(mesh: Mesh) -> list[Node]:
+    """Tell a page of another site that it is the page, not the token, that is refused."""
+    elsewhere = [{"header_filter": {"header": header}} for header in guard.foreign(mesh)]
+    if not elsewhere:
+        return []
+    body = error_body(7, "MEDIA_HOTLINKED", "this media may not be embedded there")
+    return [{"filter": _all(_status_is(403), _any(*elsewhere)), "body_format_override": {"json_format": body}}]
 
 
 def _token_failed(key: str, message: Node) -> Node:

@@ -121,7 +121,8 @@ class Cors:
     origins: tuple[str, ...] = setting(())
     """Origins, such as ``https://studio.example.com``, whose pages may call any rpc."""
     media_origins: tuple[str, ...] = setting(())
-    """Origins whose pages may read manifests and media; ``*`` lets a player be embedded anywhere."""
+    """Origins whose pages may read manifests and media; ``*`` lets a player be embedded anywhere. Where some are named
+    instead, media for the pages of others is refused (MEDIA_HOTLINKED): name the gateway's own too, for its pages."""
     max_age: timedelta = setting(timedelta(hours=2), least=timedelta())
     """How long a browser remembers the answer."""
 

@@ -401,3 +401,26 @@ async def test_tls_and_its_certificate_are_taken_up(world: World) -> None:
         return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", world.port)) != before
 
     await eventually(renewed)
+
+
+async def test_media_is_not_for_pages_that_nobody_named(world: World, web: httpx.AsyncClient) -> None:
+    uri, own = f"/media/x?token={world.token()}", "https://video.example"
+    thieves = ["https://thief.example", f"{own}.thief.example", f"https://thief.example/?{own}/"]
+    assert (await web.get(uri, headers={"origin": thieves[0]})).is_success, "anyone may embed by default"
+    world.write(cors={"origins": [], "media_origins": [own]})
+
+    async def refused() -> bool:
+        async with httpx.AsyncClient(base_url=world.url) as fresh:
+            return (await fresh.get(uri, headers={"origin": thieves[0]})).status_code == 403
+
+    await eventually(refused)
+    async with httpx.AsyncClient(base_url=world.url) as fresh:
+        for name in ("origin", "referer"):
+            for thief in thieves:
+                answer = await fresh.get(uri, headers={name: thief})
+                assert (answer.status_code, reason(answer)) == (403, "MEDIA_HOTLINKED"), f"{name} {thief}"
+        named: list[dict[str, str]] = [{}, {"origin": own}, {"referer": f"{own}/watch/1"}, {"referer": own}]
+        for headers in named:
+            assert (await fresh.get(uri, headers=headers)).is_success, headers
+        mismatch = await fresh.get(f"/media/x?token={world.token('/media/y/')}")
+        assert (mismatch.status_code, reason(mismatch)) == (403, "MEDIA_TOKEN_MISMATCH")
