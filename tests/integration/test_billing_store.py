@@ -229,7 +229,7 @@ async def test_stripe_is_asked_to_end_a_subscription(api: tuple[str, list[tuple[
         "/v1/subscriptions/search",
         {"query": [f"metadata['reelmesh_order']:'{order.id}'"]},
     )
-    assert (update[0], update[2]) == ("/v1/subscriptions/sub_1", {"cancel_at_period_end": ["True"]})
+    assert (update[0], update[2]) == ("/v1/subscriptions/sub_1", {"cancel_at_period_end": ["true"]})
 
 
 async def test_orders_are_listed_newest_first(migrated: Cassandra, organization: str) -> None:
