@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +24,10 @@ from reelmesh.identity.organizations import Organizations
 from reelmesh.identity.passwords import Passwords
 from reelmesh.identity.signing import SignIns, of_account, of_address
 from reelmesh.identity.throttle import Limit, Throttle
+from reelmesh.identity.tokens import digest
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.person import Role
 
-MAIL_TOKEN_LIFE = {"verify": timedelta(days=7), "reset": timedelta(hours=1)}
 REGISTRATIONS = 20
 """Accounts that may be made from one address before each further one has to wait."""
 RESETS = 5
@@ -42,6 +41,9 @@ class Purpose(Enum):
 
     VERIFY = "verify"
     RESET = "reset"
+
+
+MAIL_TOKEN_LIFE = {Purpose.VERIFY: timedelta(days=7), Purpose.RESET: timedelta(hours=1)}
 
 
 class UserStore(Protocol):
@@ -153,7 +155,7 @@ class Accounts:
 
     async def verify_email(self, token: str) -> tuple[User, Sequence[Membership]]:
         """Note that an address is its user's. Raises MailTokenUnknown."""
-        found = await self._store.mail_token(_digest(token), Purpose.VERIFY.value)
+        found = await self._store.mail_token(digest(token), Purpose.VERIFY.value)
         if found is None:
             raise MailTokenUnknown("the link was not sent by us, or has expired")
         user_id, email = found
@@ -174,13 +176,13 @@ class Accounts:
 
         Raises MailTokenUnknown, PasswordTooCommon.
         """
-        digest = _digest(token)
-        found = await self._store.mail_token(digest, Purpose.RESET.value)
+        kept_as = digest(token)
+        found = await self._store.mail_token(kept_as, Purpose.RESET.value)
         if found is None:
             raise MailTokenUnknown("the link was not sent by us, was used, or has expired")
         user_id, email = found
         passwords.check(password, email)
-        if not await self._store.use_mail_token(digest):
+        if not await self._store.use_mail_token(kept_as):
             raise MailTokenUnknown("the link was used")
         kept = await self._passwords.hash(password)
         # Who reads the mail of an address owns it.
@@ -255,13 +257,9 @@ class Accounts:
 
     async def _mail(self, user: User, purpose: Purpose, page: str, write: Callable[[str, str], EmailMessage]) -> None:
         token = secrets.token_urlsafe(32)
-        await self._store.add_mail_token(_digest(token), purpose.value, user, MAIL_TOKEN_LIFE[purpose.value])
+        await self._store.add_mail_token(digest(token), purpose.value, user, MAIL_TOKEN_LIFE[purpose])
         try:
             await self._mailer.send(write(user.email, f"{self._public_url}/{page}#token={token}"))
         except OSError as error:
             # smtplib's errors are OSErrors too. The account stands; another mail can be asked for.
             log.warning("a mail could not be sent: %s", type(error).__name__)
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

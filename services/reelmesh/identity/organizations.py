@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Protocol
 
 from reelmesh.identity.errors import ApiKeyInvalid, LastOwner, OrganizationUnknown
 from reelmesh.identity.model import Member, Organization, ServiceAccount, Tokens, User
-from reelmesh.identity.tokens import TokenMaker
+from reelmesh.identity.tokens import TokenMaker, digest
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.person import Role
@@ -122,7 +121,7 @@ class Organizations:
         """Make a program's account; return it and its key, which is not kept."""
         secret = secrets.token_urlsafe(32)
         account = ServiceAccount(
-            id_, self._ids.new(), display_name, role, tuple(scopes), _digest(secret), self._clock.now()
+            id_, self._ids.new(), display_name, role, tuple(scopes), digest(secret), self._clock.now()
         )
         await self._store.add_service_account(account)
         return account, f"{KEY_PREFIX}.{id_}.{account.id}.{secret}"
@@ -141,7 +140,7 @@ class Organizations:
         match api_key.split("."):
             case [prefix, organization, account_id, secret] if prefix == KEY_PREFIX:
                 account = await self._store.service_account(organization, account_id)
-                if account is not None and hmac.compare_digest(account.key_hash, _digest(secret)):
+                if account is not None and hmac.compare_digest(account.key_hash, digest(secret)):
                     return self._tokens.for_service_account(account)
         raise ApiKeyInvalid("no service account has this key")
 
@@ -161,8 +160,3 @@ class Organizations:
             if await change(member, owners, left):
                 return
         raise Unavailable("too many change the members at once")
-
-
-def _digest(secret: str) -> bytes:
-    # A random key of 256 bits needs no slow hash.
-    return hashlib.sha256(secret.encode()).digest()

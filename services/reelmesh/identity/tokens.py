@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,11 @@ ACCESS = "reelmesh"
 """Audience of an access token: every rpc."""
 REFRESH = "refresh"
 """Audience of a refresh token: one rpc of ours."""
+
+
+def digest(secret: str) -> bytes:
+    """Return what is kept of a random secret. It has 256 bits, so it needs no slow hash."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

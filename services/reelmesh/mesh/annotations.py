@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import descriptor_pool
@@ -12,7 +13,11 @@ from google.protobuf.message import Message
 
 from reelmesh.annotations.v1 import annotations_pb2
 
+MOST_METHODS = 1024
+"""Rpcs whose options are remembered: every call asks for them, more than once, and they never change."""
 
+
+@lru_cache(MOST_METHODS)
 def access_of(method: str) -> annotations_pb2.Access | None:
     """Return the access option of ``/package.Service/Method``; None when the contract states none."""
     service_name, _, method_name = method.lstrip("/").rpartition("/")

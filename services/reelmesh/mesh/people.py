@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from reelmesh.mesh import person
-from reelmesh.mesh.annotations import access_of
+from reelmesh.mesh.annotations import MOST_METHODS, access_of
 from reelmesh.mesh.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from reelmesh.mesh.identity import caller_of
 from reelmesh.mesh.interceptors import PEOPLE, PLUMBING, Context, Layer
@@ -151,6 +152,7 @@ def subject_of(issuer: str, subject: str) -> str:
     return f"users/{uuid.uuid5(uuid.NAMESPACE_URL, f'{issuer}#{subject}')}"
 
 
+@lru_cache(MOST_METHODS)
 def scope_of(method: str) -> str:
     """Return the scope that an rpc needs, such as "catalog.read": its area, and whether it has side effects."""
     service, _, name = method[1:].rpartition("/")
