@@ -27,6 +27,8 @@ _EXAMPLE_ADDRESSES = {
     "identity": ["127.0.0.1:9005"],
     "drm": ["127.0.0.1:9006"],
     "billing": ["127.0.0.1:9007"],
+    "telemetry": ["127.0.0.1:9008"],
+    "analytics": ["127.0.0.1:9009"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"

@@ -26,7 +26,18 @@ from reelmesh.stores.bundle import Connections, Stores
 from reelmesh_gateway.mesh import load as load_topology
 from reelmesh_gateway.service_config import service_config
 
-TARGETS = ("ingest", "transcode", "catalog", "playback", "identity", "drm", "billing", "worker")
+TARGETS = (
+    "ingest",
+    "transcode",
+    "catalog",
+    "playback",
+    "identity",
+    "drm",
+    "billing",
+    "telemetry",
+    "analytics",
+    "worker",
+)
 """Everything that can be served; each has a wiring.py in its folder."""
 
 log = logging.getLogger(__name__)

@@ -61,7 +61,17 @@ def test_the_services_file_names_every_store_and_service(layout: Layout, planned
     assert content["cassandra"]["port"] == planned.ports["cassandra"]
     assert content["kafka"] == {"bootstrap_servers": planned.kafka}
     assert content["objects"]["media"].startswith("file:///")
-    assert set(content["services"]) == {"ingest", "transcode", "catalog", "playback", "identity", "drm", "billing"}
+    assert set(content["services"]) == {
+        "ingest",
+        "transcode",
+        "catalog",
+        "playback",
+        "identity",
+        "drm",
+        "billing",
+        "telemetry",
+        "analytics",
+    }
     assert content["worker"] == {"scratch": str(layout.scratch)}
 
 

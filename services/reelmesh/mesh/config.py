@@ -234,6 +234,51 @@ class BillingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryConfig:
+    """What players measure, on its way in."""
+
+    token_jwks: Path = Path("keys/media/jwks.json")
+    """Public keys (JWKS) of what signs telemetry tokens; read again when the file changes."""
+    viewer_key: Path = Path("keys/telemetry/viewer")
+    """File with the key (32 bytes) that viewers are hashed with. Who changes it makes every viewer a new one."""
+    sampling: float = 1.0
+    """Part of the viewings that are kept, 0 to 1; each then counts for as many as it stands for."""
+    geoip: bool = True
+    """Look countries up by address, where playback's country_header says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyticsConfig:
+    """The warehouse and what is made of it."""
+
+    dsn: str = ""
+    """A ClickHouse server, "clickhouse://user:password@host:port/database". Empty for ClickHouse in the process (chDB),
+    which suits one machine."""
+    path: Path = Path("warehouse")
+    """Folder of chDB's database; it belongs to one process."""
+    cluster: str = ""
+    """Name of the cluster of that server: tables are then made ON CLUSTER, with replicated engines."""
+    storage_policy: str = ""
+    """Storage policy of raw events, with a volume named "cold" that they move to; empty for the server's own."""
+    cold_days: int = 7
+    """Days after which raw events move to the cold volume."""
+    events_days: int = 90
+    """Days for which raw events are kept."""
+    batch_events: int = 500_000
+    """About how many events are inserted at once, at most."""
+    batch_seconds: float = 0.5
+    """How long a batch may fill before it is inserted."""
+    rollup_seconds: float = 2.0
+    """Seconds between two rounds of counting anew what changed."""
+    baseline_days: int = 7
+    """Days that alerts are held against."""
+    alert_seconds: float = 30
+    """Seconds between two looks for alerts."""
+    popularity_thresholds: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
+    """Views of a video that are told on Kafka."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Workers."""
 
@@ -273,6 +318,10 @@ class Config:
     """Keys and licenses."""
     billing: BillingConfig = field(default_factory=BillingConfig)
     """Entitlements and payments."""
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
+    """Telemetry."""
+    analytics: AnalyticsConfig = field(default_factory=AnalyticsConfig)
+    """Reports."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     """Workers."""
 

@@ -37,6 +37,17 @@ RESULTS = "reelmesh.transcode.results"
 DECISIONS = "reelmesh.drm.decisions"
 """LicenseDecisions, keyed by video."""
 
+TELEMETRY = "reelmesh.telemetry.events"
+"""TelemetryRecords, keyed by session."""
+DELIVERIES = "reelmesh.telemetry.deliveries"
+"""DeliveryRecords, keyed by edge."""
+EXPOSURES = "reelmesh.analytics.exposures"
+"""ExposureRecords, keyed by session."""
+ALERTS = "reelmesh.analytics.alerts"
+"""Alerts, keyed by organization."""
+POPULARITY = "reelmesh.analytics.popularity"
+"""PopularityEvents, keyed by video."""
+
 FLUSH_SECONDS = 2.0
 """What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""
 CLOSE_SECONDS = 2.0

@@ -14,7 +14,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from reelmesh_tools.stack.plan import TRUST_DOMAIN
 
-IDENTITIES = ("gateway", "ingest", "transcode", "worker", "catalog", "playback", "identity", "drm", "billing", "cli")
+IDENTITIES = (
+    "gateway",
+    "ingest",
+    "transcode",
+    "worker",
+    "catalog",
+    "playback",
+    "identity",
+    "drm",
+    "billing",
+    "telemetry",
+    "analytics",
+    "cli",
+)
 """Everyone who speaks in the mesh; each gets spiffe://reelmesh.local/<name>."""
 
 _LIFETIME = dt.timedelta(days=365)

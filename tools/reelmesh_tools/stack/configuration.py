@@ -44,6 +44,11 @@ def write(layout: Layout, plan: Plan) -> None:
             "clear_key": True,
         },
         "billing": {"default_policy": "anyone", "provider": "test"},
+        "telemetry": {
+            "token_jwks": str(keys.jwks_file(layout.media_keys)),
+            "viewer_key": str(layout.viewer_key),
+        },
+        "analytics": {"path": str(layout.warehouse)},
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

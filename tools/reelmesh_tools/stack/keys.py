@@ -40,6 +40,13 @@ def ensure_seal(file: Path) -> None:
         write_whole(file, f"{Fernet.generate_key().decode()}\n", 0o600)
 
 
+def ensure_viewer(file: Path) -> None:
+    """Make sure that there is a key to hash viewers with. Another one would make every viewer a new one."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(file, os.urandom(SIZE), 0o600)
+
+
 def jwks_file(folder: Path) -> Path:
     """Return the file with the public keys."""
     return folder / "jwks.json"

@@ -103,6 +103,16 @@ class Layout:
         return self.home / "keys" / "drm"
 
     @property
+    def viewer_key(self) -> Path:
+        """The key that viewers are hashed with in telemetry."""
+        return self.home / "keys" / "telemetry" / "viewer"
+
+    @property
+    def warehouse(self) -> Path:
+        """Folder of the warehouse (chDB)."""
+        return self.data("warehouse")
+
+    @property
     def config(self) -> Path:
         """Configuration rendered for the servers."""
         return self.home / "config"

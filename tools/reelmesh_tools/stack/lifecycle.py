@@ -64,6 +64,7 @@ def up(
             keys.ensure(layout.identity_keys)
             keys.ensure_seal(layout.seal_keys)
             keys.ensure_wrapping(layout.wrapping_keys)
+            keys.ensure_viewer(layout.viewer_key)
             configuration.write(layout, planned)
             _spawn(layout, environment)
         try:

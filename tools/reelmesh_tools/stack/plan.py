@@ -19,12 +19,25 @@ TRUST_DOMAIN = "reelmesh.local"
 SERVICE_PROCESSES: Mapping[str, tuple[str, ...]] = {
     "ingest": ("ingest",),
     "control": ("transcode", "catalog", "playback", "identity", "drm", "billing"),
+    "telemetry": ("telemetry",),
+    # Alone in its process: chDB's folder belongs to one.
+    "analytics": ("analytics",),
     "worker-1": ("worker",),
     "worker-2": ("worker",),
 }
 """The reelmesh processes, and the targets that each serves."""
 
-LISTENING_SERVICES = ("ingest", "transcode", "catalog", "playback", "identity", "drm", "billing")
+LISTENING_SERVICES = (
+    "ingest",
+    "transcode",
+    "catalog",
+    "playback",
+    "identity",
+    "drm",
+    "billing",
+    "telemetry",
+    "analytics",
+)
 """The targets that listen on a port; a worker answers to the queue only."""
 
 SERVERS = ("cassandra", "kafka", "caddy", "envoy")

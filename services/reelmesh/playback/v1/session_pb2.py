@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_dot_v1_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"reelmesh/playback/v1/session.proto\x12\x14reelmesh.playback.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)reelmesh/annotations/v1/annotations.proto\"\xb6\x05\n\x0fPlaybackSession\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12Q\n\x05video\x18\x02 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12\x36\n\x06viewer\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9_/-]{0,160}$R\x06viewer\x12\x1d\n\x07hls_uri\x18\x04 \x01(\tB\x04\x88\xb5\x18\x02R\x06hlsUri\x12\x1f\n\x08\x64\x61sh_uri\x18\x05 \x01(\tB\x04\x88\xb5\x18\x02R\x07\x64\x61shUri\x12\x42\n\x0fresume_position\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0eresumePosition\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12%\n\x0bmedia_token\x18\t \x01(\tB\x04\x88\xb5\x18\x02R\nmediaToken\x12Q\n\x17media_token_expire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x14mediaTokenExpireTime\x12L\n\x0flicense_servers\x18\x0b \x03(\x0b\x32#.reelmesh.playback.v1.LicenseServerR\x0elicenseServers\x12>\n\rkeep_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationR\x0ckeepInterval\"F\n\rLicenseServer\x12\x1d\n\nkey_system\x18\x01 \x01(\tR\tkeySystem\x12\x16\n\x03uri\x18\x02 \x01(\tB\x04\x88\xb5\x18\x02R\x03uri\"\xd0\x01\n\rWatchProgress\x12\x14\n\x05video\x18\x01 \x01(\tR\x05video\x12\x35\n\x08position\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08position\x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12;\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTimeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"reelmesh/playback/v1/session.proto\x12\x14reelmesh.playback.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)reelmesh/annotations/v1/annotations.proto\"\xf8\x06\n\x0fPlaybackSession\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12Q\n\x05video\x18\x02 \x01(\tB;\xbaH8r624^organizations/[a-z0-9-]{1,63}/videos/[0-9a-f-]{36}$R\x05video\x12\x36\n\x06viewer\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9_/-]{0,160}$R\x06viewer\x12\x1d\n\x07hls_uri\x18\x04 \x01(\tB\x04\x88\xb5\x18\x02R\x06hlsUri\x12\x1f\n\x08\x64\x61sh_uri\x18\x05 \x01(\tB\x04\x88\xb5\x18\x02R\x07\x64\x61shUri\x12\x42\n\x0fresume_position\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0eresumePosition\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12%\n\x0bmedia_token\x18\t \x01(\tB\x04\x88\xb5\x18\x02R\nmediaToken\x12Q\n\x17media_token_expire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x14mediaTokenExpireTime\x12L\n\x0flicense_servers\x18\x0b \x03(\x0b\x32#.reelmesh.playback.v1.LicenseServerR\x0elicenseServers\x12>\n\rkeep_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationR\x0ckeepInterval\x12-\n\x0ftelemetry_token\x18\r \x01(\tB\x04\x88\xb5\x18\x02R\x0etelemetryToken\x12)\n\rtelemetry_uri\x18\x0e \x01(\tB\x04\x88\xb5\x18\x02R\x0ctelemetryUri\x12\x1f\n\x08\x63mcd_uri\x18\x0f \x01(\tB\x04\x88\xb5\x18\x02R\x07\x63mcdUri\x12\x45\n\x0b\x65xperiments\x18\x10 \x03(\x0b\x32#.reelmesh.playback.v1.ExperimentArmR\x0b\x65xperiments\"\xd5\x01\n\rExperimentArm\x12\x1e\n\nexperiment\x18\x01 \x01(\tR\nexperiment\x12\x10\n\x03\x61rm\x18\x02 \x01(\tR\x03\x61rm\x12S\n\nparameters\x18\x03 \x03(\x0b\x32\x33.reelmesh.playback.v1.ExperimentArm.ParametersEntryR\nparameters\x1a=\n\x0fParametersEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"F\n\rLicenseServer\x12\x1d\n\nkey_system\x18\x01 \x01(\tR\tkeySystem\x12\x16\n\x03uri\x18\x02 \x01(\tB\x04\x88\xb5\x18\x02R\x03uri\"\xd0\x01\n\rWatchProgress\x12\x14\n\x05video\x18\x01 \x01(\tR\x05video\x12\x35\n\x08position\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08position\x12\x35\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\x12;\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTimeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,12 +45,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLAYBACKSESSION'].fields_by_name['dash_uri']._serialized_options = b'\210\265\030\002'
   _globals['_PLAYBACKSESSION'].fields_by_name['media_token']._loaded_options = None
   _globals['_PLAYBACKSESSION'].fields_by_name['media_token']._serialized_options = b'\210\265\030\002'
+  _globals['_PLAYBACKSESSION'].fields_by_name['telemetry_token']._loaded_options = None
+  _globals['_PLAYBACKSESSION'].fields_by_name['telemetry_token']._serialized_options = b'\210\265\030\002'
+  _globals['_PLAYBACKSESSION'].fields_by_name['telemetry_uri']._loaded_options = None
+  _globals['_PLAYBACKSESSION'].fields_by_name['telemetry_uri']._serialized_options = b'\210\265\030\002'
+  _globals['_PLAYBACKSESSION'].fields_by_name['cmcd_uri']._loaded_options = None
+  _globals['_PLAYBACKSESSION'].fields_by_name['cmcd_uri']._serialized_options = b'\210\265\030\002'
+  _globals['_EXPERIMENTARM_PARAMETERSENTRY']._loaded_options = None
+  _globals['_EXPERIMENTARM_PARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_LICENSESERVER'].fields_by_name['uri']._loaded_options = None
   _globals['_LICENSESERVER'].fields_by_name['uri']._serialized_options = b'\210\265\030\002'
   _globals['_PLAYBACKSESSION']._serialized_start=198
-  _globals['_PLAYBACKSESSION']._serialized_end=892
-  _globals['_LICENSESERVER']._serialized_start=894
-  _globals['_LICENSESERVER']._serialized_end=964
-  _globals['_WATCHPROGRESS']._serialized_start=967
-  _globals['_WATCHPROGRESS']._serialized_end=1175
+  _globals['_PLAYBACKSESSION']._serialized_end=1086
+  _globals['_EXPERIMENTARM']._serialized_start=1089
+  _globals['_EXPERIMENTARM']._serialized_end=1302
+  _globals['_EXPERIMENTARM_PARAMETERSENTRY']._serialized_start=1241
+  _globals['_EXPERIMENTARM_PARAMETERSENTRY']._serialized_end=1302
+  _globals['_LICENSESERVER']._serialized_start=1304
+  _globals['_LICENSESERVER']._serialized_end=1374
+  _globals['_WATCHPROGRESS']._serialized_start=1377
+  _globals['_WATCHPROGRESS']._serialized_end=1585
 # @@protoc_insertion_point(module_scope)

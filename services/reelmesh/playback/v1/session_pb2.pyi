@@ -38,6 +38,10 @@ class PlaybackSession(_message.Message):
     MEDIA_TOKEN_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LICENSE_SERVERS_FIELD_NUMBER: _builtins.int
     KEEP_INTERVAL_FIELD_NUMBER: _builtins.int
+    TELEMETRY_TOKEN_FIELD_NUMBER: _builtins.int
+    TELEMETRY_URI_FIELD_NUMBER: _builtins.int
+    CMCD_URI_FIELD_NUMBER: _builtins.int
+    EXPERIMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "organizations/{organization}/sessions/{session}". Output only."""
     video: _builtins.str
@@ -54,6 +58,12 @@ class PlaybackSession(_message.Message):
     """Opens the presentation's objects as query parameter "token", in place of the one that a manifest lists: a player
     that gets a fresh one by GetPlaybackSession goes on however long it was paused. Output only.
     """
+    telemetry_token: _builtins.str
+    """Says whose telemetry it is in reports to TelemetryService; good until two hours after the session expires. Output only."""
+    telemetry_uri: _builtins.str
+    """Where pages post beacons (TelemetryService.ReportJson), with the token. Output only."""
+    cmcd_uri: _builtins.str
+    """Where players that speak CMCD version 2 post event reports (TelemetryService.ReportCmcd), with the token. Output only."""
     @_builtins.property
     def resume_position(self) -> _duration_pb2.Duration:
         """Where this viewer left off, zero when never watched or watched to the end. Output only."""
@@ -81,6 +91,10 @@ class PlaybackSession(_message.Message):
     def keep_interval(self) -> _duration_pb2.Duration:
         """Call KeepPlaybackSession this often: a viewing that is not kept for a while longer gives its place up. Output only."""
 
+    @_builtins.property
+    def experiments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExperimentArm]:
+        """Arms of experiments that the viewing is in. Output only."""
+
     def __init__(
         self,
         *,
@@ -96,14 +110,70 @@ class PlaybackSession(_message.Message):
         media_token_expire_time: _timestamp_pb2.Timestamp | None = ...,
         license_servers: _abc.Iterable[Global___LicenseServer] | None = ...,
         keep_interval: _duration_pb2.Duration | None = ...,
+        telemetry_token: _builtins.str = ...,
+        telemetry_uri: _builtins.str = ...,
+        cmcd_uri: _builtins.str = ...,
+        experiments: _abc.Iterable[Global___ExperimentArm] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "keep_interval", b"keep_interval", "media_token_expire_time", b"media_token_expire_time", "resume_position", b"resume_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dash_uri", b"dash_uri", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "keep_interval", b"keep_interval", "license_servers", b"license_servers", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cmcd_uri", b"cmcd_uri", "create_time", b"create_time", "dash_uri", b"dash_uri", "experiments", b"experiments", "expire_time", b"expire_time", "hls_uri", b"hls_uri", "keep_interval", b"keep_interval", "license_servers", b"license_servers", "media_token", b"media_token", "media_token_expire_time", b"media_token_expire_time", "name", b"name", "resume_position", b"resume_position", "telemetry_token", b"telemetry_token", "telemetry_uri", b"telemetry_uri", "video", b"video", "viewer", b"viewer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlaybackSession: _TypeAlias = PlaybackSession  # noqa: Y015
+
+@_typing.final
+class ExperimentArm(_message.Message):
+    """The arm of an experiment that a viewing is in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """The experiment's id."""
+    arm: _builtins.str
+    """The arm's id."""
+    @_builtins.property
+    def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the player is told, such as {"max_height": "720"}."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        arm: _builtins.str = ...,
+        parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "experiment", b"experiment", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExperimentArm: _TypeAlias = ExperimentArm  # noqa: Y015
 
 @_typing.final
 class LicenseServer(_message.Message):

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/playback/v1/session.proto.
  */
 export const file_reelmesh_playback_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSKoBAoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEi4KBnZpZXdlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05Xy8tXXswLDE2MH0kEhUKB2hsc191cmkYBCABKAlCBIi1GAISFgoIZGFzaF91cmkYBSABKAlCBIi1GAISMgoPcmVzdW1lX3Bvc2l0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoLbWVkaWFfdG9rZW4YCSABKAlCBIi1GAISOwoXbWVkaWFfdG9rZW5fZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjwKD2xpY2Vuc2Vfc2VydmVycxgLIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpY2Vuc2VTZXJ2ZXISMAoNa2VlcF9pbnRlcnZhbBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI2Cg1MaWNlbnNlU2VydmVyEhIKCmtleV9zeXN0ZW0YASABKAkSEQoDdXJpGAIgASgJQgSItRgCIqkBCg1XYXRjaFByb2dyZXNzEg0KBXZpZGVvGAEgASgJEisKCHBvc2l0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGR1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC3VwZGF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSK2BQoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEi4KBnZpZXdlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05Xy8tXXswLDE2MH0kEhUKB2hsc191cmkYBCABKAlCBIi1GAISFgoIZGFzaF91cmkYBSABKAlCBIi1GAISMgoPcmVzdW1lX3Bvc2l0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoLbWVkaWFfdG9rZW4YCSABKAlCBIi1GAISOwoXbWVkaWFfdG9rZW5fZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjwKD2xpY2Vuc2Vfc2VydmVycxgLIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpY2Vuc2VTZXJ2ZXISMAoNa2VlcF9pbnRlcnZhbBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIdCg90ZWxlbWV0cnlfdG9rZW4YDSABKAlCBIi1GAISGwoNdGVsZW1ldHJ5X3VyaRgOIAEoCUIEiLUYAhIWCghjbWNkX3VyaRgPIAEoCUIEiLUYAhI4CgtleHBlcmltZW50cxgQIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkV4cGVyaW1lbnRBcm0irAEKDUV4cGVyaW1lbnRBcm0SEgoKZXhwZXJpbWVudBgBIAEoCRILCgNhcm0YAiABKAkSRwoKcGFyYW1ldGVycxgDIAMoCzIzLnJlZWxtZXNoLnBsYXliYWNrLnYxLkV4cGVyaW1lbnRBcm0uUGFyYW1ldGVyc0VudHJ5GjEKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKDUxpY2Vuc2VTZXJ2ZXISEgoKa2V5X3N5c3RlbRgBIAEoCRIRCgN1cmkYAiABKAlCBIi1GAIiqQEKDVdhdGNoUHJvZ3Jlc3MSDQoFdmlkZW8YASABKAkSKwoIcG9zaXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * One viewing of one video by one viewer.
@@ -111,6 +111,34 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
    * @generated from field: google.protobuf.Duration keep_interval = 12;
    */
   keepInterval?: Duration | undefined;
+
+  /**
+   * Says whose telemetry it is in reports to TelemetryService; good until two hours after the session expires. Output only.
+   *
+   * @generated from field: string telemetry_token = 13;
+   */
+  telemetryToken: string;
+
+  /**
+   * Where pages post beacons (TelemetryService.ReportJson), with the token. Output only.
+   *
+   * @generated from field: string telemetry_uri = 14;
+   */
+  telemetryUri: string;
+
+  /**
+   * Where players that speak CMCD version 2 post event reports (TelemetryService.ReportCmcd), with the token. Output only.
+   *
+   * @generated from field: string cmcd_uri = 15;
+   */
+  cmcdUri: string;
+
+  /**
+   * Arms of experiments that the viewing is in. Output only.
+   *
+   * @generated from field: repeated reelmesh.playback.v1.ExperimentArm experiments = 16;
+   */
+  experiments: ExperimentArm[];
 };
 
 /**
@@ -119,6 +147,41 @@ export type PlaybackSession = Message<"reelmesh.playback.v1.PlaybackSession"> & 
  */
 export const PlaybackSessionSchema: GenMessage<PlaybackSession> = /*@__PURE__*/
   messageDesc(file_reelmesh_playback_v1_session, 0);
+
+/**
+ * The arm of an experiment that a viewing is in.
+ *
+ * @generated from message reelmesh.playback.v1.ExperimentArm
+ */
+export type ExperimentArm = Message<"reelmesh.playback.v1.ExperimentArm"> & {
+  /**
+   * The experiment's id.
+   *
+   * @generated from field: string experiment = 1;
+   */
+  experiment: string;
+
+  /**
+   * The arm's id.
+   *
+   * @generated from field: string arm = 2;
+   */
+  arm: string;
+
+  /**
+   * What the player is told, such as {"max_height": "720"}.
+   *
+   * @generated from field: map<string, string> parameters = 3;
+   */
+  parameters: { [key: string]: string };
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.ExperimentArm.
+ * Use `create(ExperimentArmSchema)` to create a new message.
+ */
+export const ExperimentArmSchema: GenMessage<ExperimentArm> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_session, 1);
 
 /**
  * Where a key system's licenses are.
@@ -146,7 +209,7 @@ export type LicenseServer = Message<"reelmesh.playback.v1.LicenseServer"> & {
  * Use `create(LicenseServerSchema)` to create a new message.
  */
 export const LicenseServerSchema: GenMessage<LicenseServer> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_session, 1);
+  messageDesc(file_reelmesh_playback_v1_session, 2);
 
 /**
  * How far a viewer is in a video.
@@ -188,5 +251,5 @@ export type WatchProgress = Message<"reelmesh.playback.v1.WatchProgress"> & {
  * Use `create(WatchProgressSchema)` to create a new message.
  */
 export const WatchProgressSchema: GenMessage<WatchProgress> = /*@__PURE__*/
-  messageDesc(file_reelmesh_playback_v1_session, 2);
+  messageDesc(file_reelmesh_playback_v1_session, 3);
 

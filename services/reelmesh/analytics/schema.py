@@ -1,0 +1,183 @@
+"""The tables of the warehouse, once: their DDL and every query are made from these expressions.
+
+Life of an event: an *arrival* (a Kafka record as it is) becomes a row of `events` and is folded into its session's row;
+the minute that it happened in is counted anew into `minutes`, its hour from those, its day from the hours. A roll-up is
+always counted, never added to, so an event that comes twice or late changes nothing but what it should.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clickhouse_connect.cc_sqlalchemy.datatypes import sqltypes as types
+from clickhouse_connect.cc_sqlalchemy.ddl import tableengine as engines
+from sqlalchemy import Column, MetaData, Table
+
+WAREHOUSE = MetaData()
+"""All tables whose columns stand here; those of raw records follow their .proto (columns.py)."""
+
+TEXT = types.LowCardinality(types.String)
+ID = types.FixedString(16)
+"""A UUID, or a viewer's pseudonym; zeros for none."""
+TIME = types.DateTime64(3, "UTC")
+MINUTES, HOURS, DAYS = "minutes", "hours", "days"
+
+
+def _dimensions() -> list[Column[object]]:
+    return [
+        Column("organization", TEXT),
+        Column("bucket", types.DateTime("UTC")),
+        Column("video", types.String),
+        Column("rendition", TEXT),
+        Column("cdn", TEXT),
+        Column("country", TEXT),
+        Column("device", TEXT),
+        Column("player_version", TEXT),
+        Column("experiments", types.Array(TEXT)),
+    ]
+
+
+def _measures() -> list[Column[object]]:
+    """Return what a roll-up sums. All but `events` count a viewing as often as its sampling weight says."""
+    sums = (
+        "events",
+        "views",
+        "starts",
+        "failures",
+        "exits",
+        "startup_ms",
+        "watch_ms",
+        "stall_ms",
+        "stalls",
+        "switches",
+        "upscaled_ms",
+        "dropped_frames",
+        "media_bytes",
+        "bitrate_watch",  # kbit/s times ms: over watch_ms it is the average bitrate
+    )
+    return [
+        *(Column(name, types.UInt64) for name in sums),
+        Column("startup", types.AggregateFunction("quantilesBFloat16(0.5, 0.95)", types.Int64)),
+        Column("viewers", types.AggregateFunction("uniqCombined64", ID)),
+        Column("version", types.UInt64),  # when it was counted, ms: the latest row of a key is the one that holds
+    ]
+
+
+_KEYS = [
+    "organization",
+    "bucket",
+    "video",
+    "rendition",
+    "cdn",
+    "country",
+    "device",
+    "player_version",
+    "experiments",
+]
+
+
+def _rollup(name: str, partition: str, ttl: str | None) -> Table:
+    engine = engines.ReplacingMergeTree(
+        version="version", order_by=_KEYS, partition_by=partition, ttl=ttl, settings={"index_granularity": 8192}
+    )
+    return Table(name, WAREHOUSE, *_dimensions(), *_measures(), engine)
+
+
+ROLLUPS = {
+    MINUTES: _rollup(MINUTES, "toYYYYMMDD(bucket)", "bucket + INTERVAL 30 DAY"),
+    HOURS: _rollup(HOURS, "toYYYYMM(bucket)", "bucket + INTERVAL 400 DAY"),
+    DAYS: _rollup(DAYS, "toYYYYMM(bucket)", None),
+}
+"""Roll-ups by the length of their buckets; a bucket is named by its start (UTC). Read them FINAL."""
+
+RETENTION_KEYS = ["organization", "video", "bucket", "second"]
+
+
+def _retention(name: str, partition: str, ttl: str | None) -> Table:
+    """Return a table of edges: `plays` more play second `second` of the video than the second before it."""
+    return Table(
+        name,
+        WAREHOUSE,
+        Column("organization", TEXT),
+        Column("video", types.String),
+        Column("bucket", types.DateTime("UTC")),
+        Column("second", types.UInt32),
+        Column("plays", types.Int64),
+        Column("version", types.UInt64),
+        engines.ReplacingMergeTree(version="version", order_by=RETENTION_KEYS, partition_by=partition, ttl=ttl),
+    )
+
+
+RETENTION = {
+    MINUTES: _retention("retention_minutes", "toYYYYMMDD(bucket)", "bucket + INTERVAL 3 DAY"),
+    DAYS: _retention("retention_days", "toYYYYMM(bucket)", None),
+}
+"""Edges of the retention curve, by minute and by day of watching. Summed up to a second they give its plays."""
+
+
+def _largest(name: str, kind: Any = types.Int64) -> Column[object]:
+    return Column(name, types.SimpleAggregateFunction("max", kind))
+
+
+def _latest(name: str) -> Column[object]:
+    """Return a column with the value of the latest event that has one."""
+    return Column(name, types.AggregateFunction("argMax", types.String, TIME))
+
+
+SESSION_MS = "toInt64(reinterpretAsUInt64(reverse(substring(session, 1, 6))))"
+"""When a session began, in ms, by its id."""
+
+SESSIONS = Table(
+    "sessions",
+    WAREHOUSE,
+    Column("organization", TEXT),
+    Column("session", ID),
+    Column("video", types.SimpleAggregateFunction("any", types.String)),
+    _largest("viewer", types.String),
+    Column("first_time", types.SimpleAggregateFunction("min", TIME)),
+    _largest("last_time", TIME),
+    Column("events", types.AggregateFunction("groupBitmap", types.UInt32)),  # the sequences that arrived
+    _largest("requested", types.UInt8),
+    _largest("started", types.UInt8),
+    _largest("failed", types.UInt8),
+    _largest("exited", types.UInt8),
+    _largest("ended", types.UInt8),
+    _largest("startup_ms"),
+    _largest("watch_ms"),
+    _largest("stall_ms"),
+    _largest("stalls"),
+    _largest("switches"),
+    _largest("dropped_frames"),
+    _largest("media_bytes"),
+    _largest("upscaled_ms"),
+    _largest("weight", types.UInt32),
+    _latest("rendition"),
+    _latest("cdn"),
+    _latest("error_code"),
+    Column("country", types.SimpleAggregateFunction("max", types.String)),
+    Column("device", types.SimpleAggregateFunction("max", types.String)),
+    Column("operating_system", types.SimpleAggregateFunction("max", types.String)),
+    Column("browser", types.SimpleAggregateFunction("max", types.String)),
+    Column("player_version", types.SimpleAggregateFunction("max", types.String)),
+    Column("experiments", types.SimpleAggregateFunction("max", types.Array(types.String))),
+    engines.AggregatingMergeTree(
+        order_by=["organization", "session"],
+        # The month in the session's id (a UUID of version 7), so that all of a session is in one.
+        partition_by=f"toYYYYMM(fromUnixTimestamp64Milli({SESSION_MS}))",
+    ),
+)
+"""Viewings, folded from their events by aggregates that a repeat cannot change: counters are the largest total that the
+player told. Read it grouped by session, or FINAL."""
+
+ALERTS = Table(
+    "alerts",
+    WAREHOUSE,
+    Column("organization", TEXT),
+    Column("alert", ID),
+    Column("start_time", TIME),
+    Column("end_time", TIME),  # 1970 while it goes on
+    Column("body", types.String),  # the Alert, serialized
+    Column("version", types.UInt64),
+    engines.ReplacingMergeTree(version="version", order_by=["organization", "start_time", "alert"]),
+)
+"""Alerts; read it FINAL."""

@@ -1,0 +1,40 @@
+"""Builds analytics from what is real."""
+
+from __future__ import annotations
+
+from reelmesh.analytics.v1.analytics_service_pb2_grpc import (
+    AnalyticsServiceServicer,
+    add_AnalyticsServiceServicer_to_server,
+)
+from reelmesh.analytics.v1.experiment_service_pb2_grpc import (
+    ExperimentServiceServicer,
+    add_ExperimentServiceServicer_to_server,
+)
+from reelmesh.mesh.config import Config
+from reelmesh.mesh.server import Service, Target
+from reelmesh.stores.bundle import Stores
+from reelmesh.stores.events import ALERTS, DECISIONS, DELIVERIES, EXPOSURES, POPULARITY, TELEMETRY, ensure_topics
+from reelmesh.stores.warehouse import Warehouse
+
+TOPICS = (TELEMETRY, DELIVERIES, DECISIONS, EXPOSURES, ALERTS, POPULARITY)
+
+
+async def build(config: Config, stores: Stores) -> Target:
+    """Raises Unavailable while a store does not answer, and SettingError."""
+    await ensure_topics(stores.kafka, dict.fromkeys(TOPICS, stores.kafka.partitions))
+    warehouse = await Warehouse.open(config.analytics.dsn, config.analytics.path)
+    return Target(
+        name="analytics",
+        services=[
+            Service(
+                "reelmesh.analytics.v1.AnalyticsService",
+                lambda server: add_AnalyticsServiceServicer_to_server(AnalyticsServiceServicer(), server),
+            ),
+            Service(
+                "reelmesh.analytics.v1.ExperimentService",
+                lambda server: add_ExperimentServiceServicer_to_server(ExperimentServiceServicer(), server),
+            ),
+        ],
+        checks=[warehouse.ping],
+        finish=[warehouse.close],
+    )
