@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from ports import free_port
 
 from reelmesh.mesh.config import Config, load
 from reelmesh.stores.cassandra import Cassandra
+from reelmesh.stores.warehouse import Warehouse
 from reelmesh_tools.client.platform import Platform
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.lifecycle import running_stack
@@ -44,6 +46,14 @@ async def cassandra(config: Config) -> AsyncIterator[Cassandra]:
     connected = await Cassandra.connect(config.cassandra)
     yield connected
     await connected.close()
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """ClickHouse in this process, which can open one folder: every test of a run shares it."""
+    opened = asyncio.run(Warehouse.open("", tmp_path_factory.mktemp("warehouse")))
+    yield opened
+    asyncio.run(opened.close())
 
 
 @pytest.fixture
