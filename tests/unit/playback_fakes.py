@@ -14,7 +14,7 @@ from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.delivery import Watched
 from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
-from reelmesh.playback.model import Limits, Session, Standing
+from reelmesh.playback.model import Arm, Limits, Session, Standing
 from reelmesh.playback.presentation import Presentation, from_proto
 from reelmesh.playback.progress import Progress
 from reelmesh.playback.streams import Slot, Slots
@@ -212,6 +212,21 @@ class FakeEntitlements:
         if self.reason:
             raise NotEntitled(self.reason, "organizations/acme/policies/default@1", ["organizations/acme/plans/gold"])
         return self.limits
+
+
+class FakeExperiments:
+    """Analytics' word: arms, or nothing while it is away. Remembers who was assigned."""
+
+    def __init__(self) -> None:
+        self.arms: Sequence[Arm] = ()
+        self.away = False
+        self.assigned: list[tuple[SessionName, str]] = []
+
+    async def assign(self, session: SessionName, viewer: str) -> Sequence[Arm]:
+        if self.away:
+            raise Unavailable("away")
+        self.assigned.append((session, viewer))
+        return self.arms
 
 
 class MemoryProgressStore:

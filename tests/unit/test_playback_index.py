@@ -8,11 +8,11 @@ from playback_fakes import VIDEO, FakeSource, ManualClock, MemoryProgressStore, 
 from reelmesh.events.v1.media_event_pb2 import MediaEvent, VideoDeleted
 from reelmesh.mesh import deadline
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.lru import Lru
 from reelmesh.mesh.names import VideoName
 from reelmesh.playback.deletions import Deletions
 from reelmesh.playback.errors import NothingToPlay
 from reelmesh.playback.index import COMPLETE_SECONDS, GROWING_SECONDS, Presentations
-from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
 from reelmesh.playback.progress import Watching
 from reelmesh.stores.events import MEDIA_EVENTS, Record

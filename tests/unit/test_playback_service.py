@@ -19,6 +19,7 @@ from playback_fakes import (
     CountingIds,
     FakeCatalog,
     FakeEntitlements,
+    FakeExperiments,
     FakeSource,
     ManualClock,
     MemoryDeliveryStore,
@@ -69,6 +70,7 @@ class World:
     catalog: FakeCatalog
     clock: ManualClock
     progress: MemoryProgressStore
+    experiments: FakeExperiments
     playback: PlaybackServiceAsyncStub
     manifests: ManifestServiceAsyncStub
 
@@ -104,12 +106,13 @@ async def world() -> AsyncIterator[World]:
     catalog.standings[VIDEO] = Standing.PLAYABLE
     presentations = Presentations(source, clock.monotonic)
     tokens = Tokens(KEYS, GatewayTokens(KEYS, "/media"), clock, LIFE)
-    store, delivered = MemorySessionStore(), MemoryDeliveryStore()
+    store, delivered, experiments = MemorySessionStore(), MemoryDeliveryStore(), FakeExperiments()
     sessions = Sessions(
         store,
         Watching(progress),
         catalog,
         FakeEntitlements(),
+        experiments,
         Streams(MemorySlotStore(), clock, TIMES.keep + TIMES.grace),
         Delivery(delivered, delivered),
         presentations,
@@ -127,7 +130,9 @@ async def world() -> AsyncIterator[World]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield World(source, catalog, clock, progress, PlaybackServiceStub(channel), ManifestServiceStub(channel))
+        yield World(
+            source, catalog, clock, progress, experiments, PlaybackServiceStub(channel), ManifestServiceStub(channel)
+        )
     await server.stop(0)
 
 
@@ -135,7 +140,15 @@ def without_tokens(session: PlaybackSession) -> PlaybackSession:
     """Return a session without what is signed anew each time."""
     bare = PlaybackSession()
     bare.CopyFrom(session)
-    for field in ("hls_uri", "dash_uri", "media_token", "media_token_expire_time"):
+    for field in (
+        "hls_uri",
+        "dash_uri",
+        "media_token",
+        "media_token_expire_time",
+        "telemetry_token",
+        "telemetry_uri",
+        "cmcd_uri",
+    ):
         bare.ClearField(field)
     return bare
 

@@ -228,12 +228,20 @@ class Validation(Layer):
         """Raise InvalidArgument with one violation for each field that breaks its rule."""
         if not isinstance(message, Message):
             return
-        found = self._validator.collect_violations(message)
-        if found:
-            violations = [(path_of(v.proto.field), v.proto.message or v.proto.rule_id) for v in found]
+        try:
+            validate(self._validator, message)
+        except InvalidArgument:
             log.info("refused %s: %s", type(message).__name__, loggable(message, self._log_key))
-            first = violations[0]
-            raise InvalidArgument(f"{first[0]}: {first[1]}", violations=violations)
+            raise
+
+
+def validate(validator: protovalidate.Validator, message: Message) -> None:
+    """Raise InvalidArgument with one violation for each field that breaks its rule in the contract."""
+    found = validator.collect_violations(message)
+    if found:
+        violations = [(path_of(v.proto.field), v.proto.message or v.proto.rule_id) for v in found]
+        first = violations[0]
+        raise InvalidArgument(f"{first[0]}: {first[1]}", violations=violations)
 
 
 def path_of(field: Any) -> str:

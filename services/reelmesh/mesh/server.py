@@ -25,7 +25,7 @@ DRAIN_SECONDS = 8.0
 STREAM_SECONDS = 0.5
 """Streams under way are cut after this long: a file or a watcher would outlast any drain, and both resume."""
 MESSAGE_BYTES = 4 << 20
-"""Largest message taken."""
+"""Largest message taken, where a target does not say."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class Target:
     checks: Sequence[Check] = field(default_factory=list)
     finish: Sequence[Callable[[], Awaitable[None]]] = ()
     """What is to be done yet when the last call has ended, such as writing down what the calls left behind."""
+    message_bytes: int = MESSAGE_BYTES
+    """Largest message taken. One that is larger never reaches the service: it is refused without a reason."""
 
 
 class Server:
@@ -77,7 +79,7 @@ class Server:
         self._server = grpc.aio.server(
             interceptors=interceptors,
             options=[
-                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", target.message_bytes),
                 # Two processes must never share a port: Envoy would pin its one connection to either.
                 ("grpc.so_reuseport", 0),
             ],

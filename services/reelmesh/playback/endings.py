@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.lru import Lru
 from reelmesh.mesh.names import SessionName
 from reelmesh.playback.errors import SessionEnded, SessionOver, SessionShared, StreamTakenOver
-from reelmesh.playback.lru import Lru
 
 REMEMBERED_SECONDS = 5.0
 """How long a manifest of a viewing that has ended may still open."""

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from reelmesh.mesh import deadline
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.lru import Lru
 from reelmesh.mesh.names import VideoName
 from reelmesh.playback.errors import NothingToPlay
-from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
 
 GROWING_SECONDS = 0.5

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.lru import Lru
 from reelmesh.mesh.names import VideoName
 from reelmesh.playback import dash, hls
 from reelmesh.playback.endings import Endings
 from reelmesh.playback.errors import NothingToPlay, TrackUnknown
 from reelmesh.playback.index import Presentations
-from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
 from reelmesh.playback.tokens import Tokens, Viewing
 

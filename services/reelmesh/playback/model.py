@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -49,6 +50,19 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """The arm of an experiment that a viewing is in."""
+
+    experiment: str
+    arm: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the player is told."""
+
+    def __str__(self) -> str:
+        return f"{self.experiment}:{self.arm}"
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One viewing of one video by one viewer."""
 
@@ -64,6 +78,8 @@ class Session:
     """Name that the client keeps for its device."""
     places: frozenset[str] = frozenset()
     """From where a signed-in viewer kept it."""
+    experiments: tuple[Arm, ...] = ()
+    """Arms that it was put in when it began."""
     end_reason: str = ""
     """Why it has ended before its time; empty while it has not."""
     resume_position: timedelta = timedelta()
@@ -74,6 +90,8 @@ class Session:
     """Opens its objects."""
     license_token: str = ""
     """Opens its licenses; empty where nothing is encrypted."""
+    telemetry_token: str = ""
+    """Says whose telemetry it is."""
 
     @property
     def user(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import grpc
 
+from reelmesh.analytics.v1.experiment_service_pb2 import AssignExperimentsRequest
+from reelmesh.analytics.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from reelmesh.annotations.v1.annotations_pb2 import Role
 from reelmesh.billing.v1.entitlement_pb2 import Decision
 from reelmesh.billing.v1.entitlement_service_pb2 import BeginRequest, CheckRequest, Watch
@@ -18,7 +21,7 @@ from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
-from reelmesh.playback.model import Limits, Standing
+from reelmesh.playback.model import Arm, Limits, Standing
 from reelmesh.playback.presentation import Presentation, from_proto
 from reelmesh.playback.watcher import Watcher
 from reelmesh.transcode.v1.segment_index_service_pb2 import GetSegmentIndexRequest
@@ -32,6 +35,8 @@ STANDINGS = {
     Video.STATE_READY: Standing.PLAYABLE,
 }
 """Other states have nothing to play, and nothing comes by itself."""
+ASSIGN_SECONDS = 0.5
+"""How long a viewer who presses play waits for experiments at most."""
 
 
 class TranscodeIndex:
@@ -93,6 +98,23 @@ class BillingEntitlements:
             return _limits((await self._stub.Check(request)).decision)
         except grpc.aio.AioRpcError as error:
             raise _billing(error) from error
+
+
+class AnalyticsExperiments:
+    """Analytics' word on which experiments a viewing takes part in."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = ExperimentServiceStub(channel)
+
+    async def assign(self, session: SessionName, viewer: str) -> Sequence[Arm]:
+        """Put a viewing in an arm of each experiment that runs. Raises Unavailable."""
+        request = AssignExperimentsRequest(session=str(session), viewer=viewer)
+        try:
+            answer = await self._stub.AssignExperiments(request, timeout=ASSIGN_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            # Whatever is wrong there, nobody is kept from watching.
+            raise Unavailable(f"analytics assigns nothing: {error.code().name}") from error
+        return [Arm(each.experiment, each.arm, dict(each.parameters)) for each in answer.assignments]
 
 
 class BillingMeter:

@@ -151,6 +151,11 @@ class PlaybackService(PlaybackServiceServicer):
             for system in self._told.key_systems:
                 path = f"{self._public_url}/v1/licenses/{LICENSE_PATHS[system]}"
                 message.license_servers.add(key_system=system, uri=f"{path}?token={session.license_token}")
+        for arm in session.experiments:
+            message.experiments.add(experiment=arm.experiment, arm=arm.arm, parameters=arm.parameters)
+        message.telemetry_token = session.telemetry_token
+        message.telemetry_uri = f"{self._public_url}/v1/telemetry:report?token={session.telemetry_token}"
+        message.cmcd_uri = f"{self._public_url}/v1/telemetry:cmcd?token={session.telemetry_token}"
         message.keep_interval.FromTimedelta(self._told.keep_interval)
         message.resume_position.FromTimedelta(session.resume_position)
         message.create_time.FromDatetime(session.create_time)

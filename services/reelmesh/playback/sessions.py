@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from reelmesh.mesh.clock import Clock, IdSource, derived_id
+from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.mesh.person import Role
 from reelmesh.playback.delivery import Delivery
@@ -24,7 +25,7 @@ from reelmesh.playback.errors import (
     VideoUnknown,
 )
 from reelmesh.playback.index import Presentations
-from reelmesh.playback.model import Limits, Session, Standing, Times
+from reelmesh.playback.model import Arm, Limits, Session, Standing, Times
 from reelmesh.playback.presentation import Presentation
 from reelmesh.playback.progress import Progress, Watching
 from reelmesh.playback.streams import Streams
@@ -52,6 +53,13 @@ class Entitlements(Protocol):
 
     async def check(self, video: VideoName, watcher: Watcher) -> Limits:
         """Say what a viewer may do who watches. Raises NotEntitled, Unavailable."""
+
+
+class Experiments(Protocol):
+    """What sessions need of analytics; peers.py has the one that asks it."""
+
+    async def assign(self, session: SessionName, viewer: str) -> Sequence[Arm]:
+        """Put a viewing in an arm of each experiment that runs. Raises Unavailable."""
 
 
 class SessionStore(Protocol):
@@ -82,6 +90,7 @@ class Sessions:
         watching: Watching,
         catalog: Catalog,
         entitlements: Entitlements,
+        experiments: Experiments,
         streams: Streams,
         delivery: Delivery,
         presentations: Presentations,
@@ -96,6 +105,7 @@ class Sessions:
         self._watching = watching
         self._catalog = catalog
         self._entitlements = entitlements
+        self._experiments = experiments
         self._streams = streams
         self._delivery = delivery
         self._presentations = presentations
@@ -124,14 +134,23 @@ class Sessions:
         limits = await self._entitlements.begin(video, watcher)
         await self._hold(name, watcher.user, limits, take_over=take_over)
         now = self._clock.now()
-        session = Session(name, video, watcher.viewer, duration, now, now + self._times.session, watcher.device)
+        session = Session(
+            name,
+            video,
+            watcher.viewer,
+            duration,
+            now,
+            now + self._times.session,
+            watcher.device,
+            experiments=await self._arms(name, watcher.viewer),
+        )
         if request_id:
             session = await self._store.claim(session)
         else:
             await self._store.add(session)
         if watcher.user:
             await self._store.note_place(session, watcher.place)
-        return await self._opened(session, limits)
+        return await self._opened(session, limits, watcher.country)
 
     async def get(self, name: SessionName, watcher: Watcher) -> Session:
         """Return a session with fresh tokens.
@@ -141,7 +160,7 @@ class Sessions:
         session, limits = await self._going_on(name, watcher)
         if not await self._streams.holds(name, session.user, limits.concurrent_streams):
             raise StreamLapsed("the viewing has no place any more: keep it")
-        return await self._opened(session, limits)
+        return await self._opened(session, limits, watcher.country)
 
     async def keep(self, name: SessionName, watcher: Watcher) -> Session:
         """Go on, and return the session with fresh tokens.
@@ -152,7 +171,7 @@ class Sessions:
         if session.user and watcher.place not in session.places:
             await self._arrive(session, watcher.place)
         await self._hold(name, session.user, limits)
-        return await self._opened(session, limits)
+        return await self._opened(session, limits, watcher.country)
 
     async def end(self, name: SessionName, watcher: Watcher) -> None:
         """End a viewing; owners of the organization may end anyone's. Raises SessionUnknown."""
@@ -212,7 +231,15 @@ class Sessions:
         await self._store.end(session, reason)
         await self._streams.free(session.name, session.user)
 
-    async def _opened(self, session: Session, limits: Limits) -> Session:
+    async def _arms(self, name: SessionName, viewer: str) -> tuple[Arm, ...]:
+        """Return the arms of a viewing; none where nobody can say, since nobody waits for an experiment to watch."""
+        try:
+            return tuple(await self._experiments.assign(name, viewer))
+        except Unavailable as error:
+            log.warning("%s takes part in no experiment: %s", name, error)
+            return ()
+
+    async def _opened(self, session: Session, limits: Limits, country: str) -> Session:
         """Return a session with what follows from elsewhere: where to resume, and what opens it."""
         position = await self._watching.resume_position(session.name.organization, session.viewer, session.video)
         viewing = Viewing(session.name, session.video, session.expire_time, frozenset(limits.labels))
@@ -223,6 +250,9 @@ class Sessions:
             token=self._tokens.for_manifests(viewing),
             media_token=self._tokens.for_media(viewing, presentation),
             license_token=self._license_token(viewing, session.user, limits) if presentation.protected else "",
+            telemetry_token=self._tokens.for_telemetry(
+                viewing, session.viewer, country, [str(arm) for arm in session.experiments]
+            ),
         )
 
     def _license_token(self, viewing: Viewing, user: str, limits: Limits) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.delivery import Watched
-from reelmesh.playback.model import Session
+from reelmesh.playback.model import Arm, Session
 from reelmesh.playback.progress import Progress
 from reelmesh.playback.streams import Slot, Slots
 from reelmesh.stores.cassandra import Cassandra, Row, Statement
@@ -100,8 +100,8 @@ class CassandraSessionStore:
     def _insert(session: Session, condition: str) -> Statement:
         return Statement(
             f"INSERT INTO {_KS}.sessions "
-            "(organization, session, video, viewer, duration_us, create_time, expire_time, device) "
-            f"VALUES (?, ?, ?, ?, ?, ?, ?, ?) {condition} USING TTL ?",
+            "(organization, session, video, viewer, duration_us, create_time, expire_time, device, experiments) "
+            f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {condition} USING TTL ?",
             (
                 session.name.organization,
                 session.name.id,
@@ -111,6 +111,7 @@ class CassandraSessionStore:
                 session.create_time,
                 session.expire_time,
                 session.device,
+                {each.experiment: (each.arm, dict(each.parameters)) for each in session.experiments},
                 _life(session),
             ),
         )
@@ -245,6 +246,9 @@ def _session(name: SessionName, row: Row) -> Session:
         expire_time=row.expire_time.replace(tzinfo=UTC),
         device=row.device or "",
         places=frozenset(row.places or ()),
+        experiments=tuple(
+            Arm(experiment, arm, dict(parameters)) for experiment, (arm, parameters) in (row.experiments or {}).items()
+        ),
         end_reason=row.end_reason or "",
     )
 

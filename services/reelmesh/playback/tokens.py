@@ -7,22 +7,27 @@ presentation, until it expires.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.keys import KeyRing, TokenForged
+from reelmesh.mesh.lru import Lru
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.cdn import ISSUER, MediaSigner
 from reelmesh.playback.errors import TokenExpired, TokenInvalid, TokenOfOtherVideo, TokenRequired
-from reelmesh.playback.lru import Lru
 from reelmesh.playback.presentation import Presentation
 
 MANIFESTS = "manifests"
 """Audience of a token that opens manifests."""
 LICENSES = "licenses"
 """Audience of a token that opens licenses."""
+TELEMETRY = "telemetry"
+"""Audience of a token that says whose telemetry it is."""
+LATE = timedelta(hours=2)
+"""How long after its end a viewing may still tell what it measured."""
 HELD = 100_000
 """Media tokens that one process remembers, so that a player's next manifest carries the same one."""
 
@@ -117,6 +122,21 @@ class Tokens:
             renew=int(terms.renewal.total_seconds()),
             persist=terms.persistent,
             viewer=viewer,
+        )
+
+    def for_telemetry(self, viewing: Viewing, viewer: str, country: str, experiments: Sequence[str]) -> str:
+        """Return the token by which what is measured is known to be of a viewing.
+
+        `experiments` are its arms, "experiment:arm" each. The door believes this token and asks nobody further.
+        """
+        return self._sign(
+            TELEMETRY,
+            viewing.session,
+            viewing.expire_time + LATE,
+            video=str(viewing.video),
+            viewer=viewer,
+            country=country,
+            experiments=sorted(experiments),
         )
 
     def viewing(self, token: str, video: VideoName) -> Viewing:

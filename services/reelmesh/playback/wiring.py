@@ -17,7 +17,13 @@ from reelmesh.playback.erasures import Erasures
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
 from reelmesh.playback.model import Times
-from reelmesh.playback.peers import BillingEntitlements, BillingMeter, CatalogVideos, TranscodeIndex
+from reelmesh.playback.peers import (
+    AnalyticsExperiments,
+    BillingEntitlements,
+    BillingMeter,
+    CatalogVideos,
+    TranscodeIndex,
+)
 from reelmesh.playback.progress import Watching
 from reelmesh.playback.service import LICENSE_PATHS, ManifestService, PlaybackService, Told
 from reelmesh.playback.sessions import Sessions
@@ -53,6 +59,7 @@ async def build(config: Config, stores: Stores) -> Target:
         watching,
         CatalogVideos(stores.channel("catalog")),
         BillingEntitlements(billing),
+        AnalyticsExperiments(stores.channel("analytics")),
         Streams(CassandraSlotStore(cassandra, lapse), stores.clock, lapse),
         Delivery(session_store, BillingMeter(billing)),
         presentations,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 
@@ -15,7 +16,7 @@ from reelmesh.mesh.config import Config, KafkaConfig
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.identity import Identity
 from reelmesh.stores.cassandra import Cassandra
-from reelmesh.stores.events import Publisher
+from reelmesh.stores.events import Publisher, Sending
 from reelmesh.stores.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Connections:
         """Name of the process, unique on its machine."""
         self._service_config = service_config
         self._cassandra: Cassandra | None = None
-        self._publishers: dict[int, Publisher] = {}
+        self._publishers: dict[Sending, Publisher] = {}
         self._channels: list[grpc.aio.Channel] = []
 
     async def cassandra(self) -> Cassandra:
@@ -43,12 +44,12 @@ class Connections:
                 await asyncio.sleep(0.2)  # it is starting beside us
         return self._cassandra
 
-    def publisher(self, batch: int) -> Publisher:
-        """Return the producer of the process that sends so many records together."""
-        if batch not in self._publishers:
+    def publisher(self, sending: Sending) -> Publisher:
+        """Return the producer of the process that sends so."""
+        if sending not in self._publishers:
             client = f"{socket.gethostname()}-{self.process}"
-            self._publishers[batch] = Publisher(self.config.kafka, client, batch=batch)
-        return self._publishers[batch]
+            self._publishers[sending] = Publisher(self.config.kafka, client, sending=sending)
+        return self._publishers[sending]
 
     def channel(self, service: str, identity: Identity) -> grpc.aio.Channel:
         """Open a channel to a service."""
@@ -89,9 +90,9 @@ class Stores:
         """Return the process's session, once the cluster answers."""
         return await self._connections.cassandra()
 
-    def publisher(self, batch: int = 1) -> Publisher:
-        """Return the process's producer that sends so many records together; see Publisher."""
-        return self._connections.publisher(batch)
+    def publisher(self, batch: int = 1, **sending: Any) -> Publisher:
+        """Return the process's producer that sends so many records together; see Sending for what else may be said."""
+        return self._connections.publisher(Sending(batch, **sending))
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """Open a channel to another service, under the target's own identity."""

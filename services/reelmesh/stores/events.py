@@ -48,6 +48,13 @@ ALERTS = "reelmesh.analytics.alerts"
 POPULARITY = "reelmesh.analytics.popularity"
 """PopularityEvents, keyed by video."""
 
+DEAD = ".dead-letters"
+"""What ends the name of the topic that takes what cannot be handled of another."""
+LARGE = frozenset({TELEMETRY, DELIVERIES})
+"""Topics of records that may have a MiB and more."""
+LARGE_BYTES = 2 << 20
+"""Largest record of those."""
+
 FLUSH_SECONDS = 2.0
 """What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""
 CLOSE_SECONDS = 2.0
@@ -101,7 +108,7 @@ def identity_event(record: Record) -> IdentityEvent:
 
 def dead_letters(topic: str) -> str:
     """Return the topic that takes what cannot be handled of `topic`."""
-    return f"{topic}.dead-letters"
+    return topic + DEAD
 
 
 def record_of(message: Message) -> Record:
@@ -138,7 +145,15 @@ async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
     """Make `topics`, given with their partition counts, and their dead-letter topics. Raises Unavailable."""
     admin = AdminClient(connection(config))
     wanted = {**topics, **{dead_letters(topic): 1 for topic in topics}}
-    new = [NewTopic(name, num_partitions=n, replication_factor=config.replication) for name, n in wanted.items()]
+    new = [
+        NewTopic(
+            name,
+            num_partitions=n,
+            replication_factor=config.replication,
+            config={"max.message.bytes": str(LARGE_BYTES)} if name.removesuffix(DEAD) in LARGE else {},
+        )
+        for name, n in wanted.items()
+    ]
     futures = admin.create_topics(new, request_timeout=10)
     for future in futures.values():
         try:
@@ -148,16 +163,29 @@ async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
                 raise Unavailable("Kafka does not answer") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How a producer sends."""
+
+    batch: int = 1
+    """How many records are sent together when there are as many. It is one for what a share group hands out: that gives
+    away whole batches, and every worker is to take one task."""
+    seconds: float = 15.0
+    """How long it is tried before a record counts as not published."""
+    waiting_bytes: int = 1 << 30
+    """How much may wait for the brokers; more is refused at once."""
+
+
 class Publisher:
-    """An idempotent producer. One per process, whose name among all machines is `client`."""
+    """An idempotent producer. One per process and way of sending, whose name among all machines is `client`."""
 
     def __init__(
-        self, config: KafkaConfig, client: str, make: Callable[[dict[str, Any]], Producer] = Producer, batch: int = 1
+        self,
+        config: KafkaConfig,
+        client: str,
+        make: Callable[[dict[str, Any]], Producer] = Producer,
+        sending: Sending = Sending(),
     ) -> None:
-        """`batch` is how many records are sent together when there are as many.
-
-        It is one for what a share group hands out: that gives away whole batches, and every worker is to take one task.
-        """
         self.client = client
         self._make = make
         self._settings = {
@@ -165,9 +193,11 @@ class Publisher:
             "client.id": client,
             "acks": "all",
             "enable.idempotence": True,
-            "linger.ms": 0 if batch == 1 else 5,
-            "batch.num.messages": batch,
-            "delivery.timeout.ms": 15_000,
+            "linger.ms": 0 if sending.batch == 1 else 5,
+            "batch.num.messages": sending.batch,
+            "message.max.bytes": LARGE_BYTES,
+            "queue.buffering.max.kbytes": sending.waiting_bytes >> 10,
+            "delivery.timeout.ms": int(sending.seconds * 1000),
         }
         self._producer = make(self._settings)
         self._stopping = threading.Event()

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from reelmesh.mesh.config import Config
+from reelmesh.mesh.config import Config, TelemetryConfig
+from reelmesh.mesh.keys import PublicKeys
+from reelmesh.mesh.pseudonyms import Pseudonyms
 from reelmesh.mesh.server import Service, Target
+from reelmesh.mesh.settings import SettingError
 from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import DELIVERIES, TELEMETRY, ensure_topics
-from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import (
-    TelemetryServiceServicer,
-    add_TelemetryServiceServicer_to_server,
-)
+from reelmesh.telemetry.broker import BATCH, SECONDS, WAITING_BYTES, KafkaBroker
+from reelmesh.telemetry.countries import Countries
+from reelmesh.telemetry.door import Door
+from reelmesh.telemetry.records import Records
+from reelmesh.telemetry.sampling import Sampling
+from reelmesh.telemetry.service import TelemetryService
+from reelmesh.telemetry.tokens import Tokens
+from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import add_TelemetryServiceServicer_to_server
+
+MESSAGE_BYTES = 16 << 20
+"""Largest message that is read; beyond the contract's limit it is refused with the contract's reason."""
 
 
 async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer, and SettingError."""
     await ensure_topics(stores.kafka, dict.fromkeys([TELEMETRY, DELIVERIES], stores.kafka.partitions))
+    publisher = stores.publisher(BATCH, seconds=SECONDS, waiting_bytes=WAITING_BYTES)
+    broker = KafkaBroker(publisher)
+    pseudonyms, sampling = _pseudonyms(config.telemetry), _sampling(config.telemetry)
+    tokens = Tokens(PublicKeys(config.telemetry.token_jwks), pseudonyms.of, stores.clock)
+    countries = Countries() if config.telemetry.geoip else None
+    door = Door(tokens, sampling, Records(countries, sampling.weight), broker, stores.clock, TELEMETRY)
     return Target(
         name="telemetry",
         services=[
             Service(
                 "reelmesh.telemetry.v1.TelemetryService",
-                lambda server: add_TelemetryServiceServicer_to_server(TelemetryServiceServicer(), server),
+                lambda server: add_TelemetryServiceServicer_to_server(TelemetryService(door), server),
             )
         ],
+        checks=[publisher.ping],
+        message_bytes=MESSAGE_BYTES,
     )
+
+
+def _pseudonyms(settings: TelemetryConfig) -> Pseudonyms:
+    try:
+        return Pseudonyms.load(settings.viewer_key)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"telemetry.viewer_key: {error}") from error
+
+
+def _sampling(settings: TelemetryConfig) -> Sampling:
+    try:
+        return Sampling(settings.sampling)
+    except ValueError as error:
+        raise SettingError(f"telemetry.sampling: {error}") from error

@@ -29,7 +29,7 @@ from reelmesh.annotations.v1 import annotations_pb2 as reelmesh_dot_annotations_
 from reelmesh.telemetry.v1 import event_pb2 as reelmesh_dot_telemetry_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-reelmesh/telemetry/v1/telemetry_service.proto\x12\x15reelmesh.telemetry.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\x1a!reelmesh/telemetry/v1/event.proto\"\x97\x02\n\rReportRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x04\x88\xb5\x18\x02R\x05token\x12\x18\n\x07session\x18\x02 \x01(\tR\x07session\x12 \n\x0csent_time_ms\x18\x03 \x01(\x03R\nsentTimeMs\x12\x38\n\x07\x63onsent\x18\x04 \x01(\x0e\x32\x1e.reelmesh.telemetry.v1.ConsentR\x07\x63onsent\x12\x35\n\x06\x63lient\x18\x05 \x01(\x0b\x32\x1d.reelmesh.telemetry.v1.ClientR\x06\x63lient\x12=\n\x06\x65vents\x18\x06 \x03(\x0b\x32%.reelmesh.telemetry.v1.TelemetryEventR\x06\x65vents\"\xa4\x01\n\x06\x43lient\x12\x16\n\x06player\x18\x01 \x01(\tR\x06player\x12%\n\x0eplayer_version\x18\x02 \x01(\tR\rplayerVersion\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12)\n\x10operating_system\x18\x04 \x01(\tR\x0foperatingSystem\x12\x18\n\x07\x62rowser\x18\x05 \x01(\tR\x07\x62rowser\"\xe0\x01\n\x0eReportResponse\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05R\x08\x61\x63\x63\x65pted\x12:\n\x08refusals\x18\x02 \x03(\x0b\x32\x1e.reelmesh.telemetry.v1.RefusalR\x08refusals\x12\x36\n\x04gaps\x18\x03 \x03(\x0b\x32\".reelmesh.telemetry.v1.SequenceGapR\x04gaps\x12$\n\x0eserver_time_ms\x18\x04 \x01(\x03R\x0cserverTimeMs\x12\x18\n\x07sampled\x18\x05 \x01(\x08R\x07sampled\"M\n\x07Refusal\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n\x05\x66ield\x18\x03 \x01(\tR\x05\x66ield\"7\n\x0bSequenceGap\x12\x14\n\x05\x66irst\x18\x01 \x01(\x03R\x05\x66irst\x12\x12\n\x04last\x18\x02 \x01(\x03R\x04last\"K\n\rStreamRequest\x12:\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32$.reelmesh.telemetry.v1.ReportRequestR\x05\x62\x61tch\"\xd0\x01\n\x0eStreamResponse\x12\x18\n\x07\x62\x61tches\x18\x01 \x01(\x03R\x07\x62\x61tches\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x03R\x08\x61\x63\x63\x65pted\x12L\n\x07refused\x18\x03 \x03(\x0b\x32\x32.reelmesh.telemetry.v1.StreamResponse.RefusedEntryR\x07refused\x1a:\n\x0cRefusedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\"Y\n\x11ReportJsonRequest\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\x12\x1a\n\x05token\x18\x02 \x01(\tB\x04\x88\xb5\x18\x02R\x05token\">\n\x12ReportJsonResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"Y\n\x11ReportCmcdRequest\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\x12\x1a\n\x05token\x18\x02 \x01(\tB\x04\x88\xb5\x18\x02R\x05token\">\n\x12ReportCmcdResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"q\n\x17ReportDeliveriesRequest\x12\x1b\n\x03\x63\x64n\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03\x63\x64n\x12\x39\n\x05lines\x18\x02 \x03(\x0b\x32#.reelmesh.telemetry.v1.DeliveryLineR\x05lines\"\x94\x02\n\x0c\x44\x65liveryLine\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12&\n\x0frequest_time_ms\x18\x02 \x01(\x03R\rrequestTimeMs\x12\x10\n\x03uri\x18\x03 \x01(\tR\x03uri\x12\x12\n\x04\x63mcd\x18\x04 \x01(\tR\x04\x63mcd\x12\x16\n\x06status\x18\x05 \x01(\x05R\x06status\x12\x14\n\x05\x62ytes\x18\x06 \x01(\x03R\x05\x62ytes\x12\x1f\n\x0b\x64uration_ms\x18\x07 \x01(\x03R\ndurationMs\x12\x1b\n\tcache_hit\x18\x08 \x01(\x08R\x08\x63\x61\x63heHit\x12+\n\x0e\x63lient_address\x18\t \x01(\tB\x04\x88\xb5\x18\x01R\rclientAddress\"r\n\x18ReportDeliveriesResponse\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05R\x08\x61\x63\x63\x65pted\x12:\n\x08refusals\x18\x02 \x03(\x0b\x32\x1e.reelmesh.telemetry.v1.RefusalR\x08refusals*b\n\x07\x43onsent\x12\x17\n\x13\x43ONSENT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONSENT_GRANTED\x10\x01\x12\x15\n\x11\x43ONSENT_ANONYMOUS\x10\x02\x12\x12\n\x0e\x43ONSENT_DENIED\x10\x03\x32\xa2\x05\n\x10TelemetryService\x12`\n\x06Report\x12$.reelmesh.telemetry.v1.ReportRequest\x1a%.reelmesh.telemetry.v1.ReportResponse\"\t\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x12_\n\x06Stream\x12$.reelmesh.telemetry.v1.StreamRequest\x1a%.reelmesh.telemetry.v1.StreamResponse\"\x06\x8a\xb5\x18\x02\x10\x01(\x01\x12\x94\x01\n\nReportJson\x12(.reelmesh.telemetry.v1.ReportJsonRequest\x1a).reelmesh.telemetry.v1.ReportJsonResponse\"1\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\"\"\x14/v1/telemetry:report:\x04\x62odyb\x04\x62ody\x12\x92\x01\n\nReportCmcd\x12(.reelmesh.telemetry.v1.ReportCmcdRequest\x1a).reelmesh.telemetry.v1.ReportCmcdResponse\"/\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02 \"\x12/v1/telemetry:cmcd:\x04\x62odyb\x04\x62ody\x12\x9e\x01\n\x10ReportDeliveries\x12..reelmesh.telemetry.v1.ReportDeliveriesRequest\x1a/.reelmesh.telemetry.v1.ReportDeliveriesResponse\")\x90\x02\x02\x8a\xb5\x18\x02\x10\x05\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/deliveries:report:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-reelmesh/telemetry/v1/telemetry_service.proto\x12\x15reelmesh.telemetry.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a)reelmesh/annotations/v1/annotations.proto\x1a!reelmesh/telemetry/v1/event.proto\"\x97\x02\n\rReportRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x04\x88\xb5\x18\x02R\x05token\x12\x18\n\x07session\x18\x02 \x01(\tR\x07session\x12 \n\x0csent_time_ms\x18\x03 \x01(\x03R\nsentTimeMs\x12\x38\n\x07\x63onsent\x18\x04 \x01(\x0e\x32\x1e.reelmesh.telemetry.v1.ConsentR\x07\x63onsent\x12\x35\n\x06\x63lient\x18\x05 \x01(\x0b\x32\x1d.reelmesh.telemetry.v1.ClientR\x06\x63lient\x12=\n\x06\x65vents\x18\x11 \x03(\x0b\x32%.reelmesh.telemetry.v1.TelemetryEventR\x06\x65vents\"\xfe\x01\n\x06\x43lient\x12\x1f\n\x06player\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06player\x12.\n\x0eplayer_version\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\rplayerVersion\x12L\n\x06\x64\x65vice\x18\x03 \x01(\tB4\xbaH1r/R\x00R\x07\x64\x65sktopR\x06mobileR\x06tabletR\x02tvR\x07\x63onsoleR\x05otherR\x06\x64\x65vice\x12\x32\n\x10operating_system\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0foperatingSystem\x12!\n\x07\x62rowser\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07\x62rowser\"\xe0\x01\n\x0eReportResponse\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05R\x08\x61\x63\x63\x65pted\x12:\n\x08refusals\x18\x02 \x03(\x0b\x32\x1e.reelmesh.telemetry.v1.RefusalR\x08refusals\x12\x36\n\x04gaps\x18\x03 \x03(\x0b\x32\".reelmesh.telemetry.v1.SequenceGapR\x04gaps\x12$\n\x0eserver_time_ms\x18\x04 \x01(\x03R\x0cserverTimeMs\x12\x18\n\x07sampled\x18\x05 \x01(\x08R\x07sampled\"M\n\x07Refusal\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n\x05\x66ield\x18\x03 \x01(\tR\x05\x66ield\"7\n\x0bSequenceGap\x12\x14\n\x05\x66irst\x18\x01 \x01(\x03R\x05\x66irst\x12\x12\n\x04last\x18\x02 \x01(\x03R\x04last\"K\n\rStreamRequest\x12:\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32$.reelmesh.telemetry.v1.ReportRequestR\x05\x62\x61tch\"\xd0\x01\n\x0eStreamResponse\x12\x18\n\x07\x62\x61tches\x18\x01 \x01(\x03R\x07\x62\x61tches\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x03R\x08\x61\x63\x63\x65pted\x12L\n\x07refused\x18\x03 \x03(\x0b\x32\x32.reelmesh.telemetry.v1.StreamResponse.RefusedEntryR\x07refused\x1a:\n\x0cRefusedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\"Y\n\x11ReportJsonRequest\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\x12\x1a\n\x05token\x18\x02 \x01(\tB\x04\x88\xb5\x18\x02R\x05token\">\n\x12ReportJsonResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"Y\n\x11ReportCmcdRequest\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\x12\x1a\n\x05token\x18\x02 \x01(\tB\x04\x88\xb5\x18\x02R\x05token\">\n\x12ReportCmcdResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody\"q\n\x17ReportDeliveriesRequest\x12\x1b\n\x03\x63\x64n\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03\x63\x64n\x12\x39\n\x05lines\x18\x02 \x03(\x0b\x32#.reelmesh.telemetry.v1.DeliveryLineR\x05lines\"\x94\x02\n\x0c\x44\x65liveryLine\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12&\n\x0frequest_time_ms\x18\x02 \x01(\x03R\rrequestTimeMs\x12\x10\n\x03uri\x18\x03 \x01(\tR\x03uri\x12\x12\n\x04\x63mcd\x18\x04 \x01(\tR\x04\x63mcd\x12\x16\n\x06status\x18\x05 \x01(\x05R\x06status\x12\x14\n\x05\x62ytes\x18\x06 \x01(\x03R\x05\x62ytes\x12\x1f\n\x0b\x64uration_ms\x18\x07 \x01(\x03R\ndurationMs\x12\x1b\n\tcache_hit\x18\x08 \x01(\x08R\x08\x63\x61\x63heHit\x12+\n\x0e\x63lient_address\x18\t \x01(\tB\x04\x88\xb5\x18\x01R\rclientAddress\"r\n\x18ReportDeliveriesResponse\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05R\x08\x61\x63\x63\x65pted\x12:\n\x08refusals\x18\x02 \x03(\x0b\x32\x1e.reelmesh.telemetry.v1.RefusalR\x08refusals*b\n\x07\x43onsent\x12\x17\n\x13\x43ONSENT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONSENT_GRANTED\x10\x01\x12\x15\n\x11\x43ONSENT_ANONYMOUS\x10\x02\x12\x12\n\x0e\x43ONSENT_DENIED\x10\x03\x32\xa2\x05\n\x10TelemetryService\x12`\n\x06Report\x12$.reelmesh.telemetry.v1.ReportRequest\x1a%.reelmesh.telemetry.v1.ReportResponse\"\t\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x12_\n\x06Stream\x12$.reelmesh.telemetry.v1.StreamRequest\x1a%.reelmesh.telemetry.v1.StreamResponse\"\x06\x8a\xb5\x18\x02\x10\x01(\x01\x12\x94\x01\n\nReportJson\x12(.reelmesh.telemetry.v1.ReportJsonRequest\x1a).reelmesh.telemetry.v1.ReportJsonResponse\"1\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\"\"\x14/v1/telemetry:report:\x04\x62odyb\x04\x62ody\x12\x92\x01\n\nReportCmcd\x12(.reelmesh.telemetry.v1.ReportCmcdRequest\x1a).reelmesh.telemetry.v1.ReportCmcdResponse\"/\x90\x02\x02\x8a\xb5\x18\x02\x10\x01\x82\xd3\xe4\x93\x02 \"\x12/v1/telemetry:cmcd:\x04\x62odyb\x04\x62ody\x12\x9e\x01\n\x10ReportDeliveries\x12..reelmesh.telemetry.v1.ReportDeliveriesRequest\x1a/.reelmesh.telemetry.v1.ReportDeliveriesResponse\")\x90\x02\x02\x8a\xb5\x18\x02\x10\x05\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/deliveries:report:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPORTREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_REPORTREQUEST'].fields_by_name['token']._serialized_options = b'\210\265\030\002'
+  _globals['_CLIENT'].fields_by_name['player']._loaded_options = None
+  _globals['_CLIENT'].fields_by_name['player']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CLIENT'].fields_by_name['player_version']._loaded_options = None
+  _globals['_CLIENT'].fields_by_name['player_version']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CLIENT'].fields_by_name['device']._loaded_options = None
+  _globals['_CLIENT'].fields_by_name['device']._serialized_options = b'\272H1r/R\000R\007desktopR\006mobileR\006tabletR\002tvR\007consoleR\005other'
+  _globals['_CLIENT'].fields_by_name['operating_system']._loaded_options = None
+  _globals['_CLIENT'].fields_by_name['operating_system']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CLIENT'].fields_by_name['browser']._loaded_options = None
+  _globals['_CLIENT'].fields_by_name['browser']._serialized_options = b'\272H\004r\002\030@'
   _globals['_STREAMRESPONSE_REFUSEDENTRY']._loaded_options = None
   _globals['_STREAMRESPONSE_REFUSEDENTRY']._serialized_options = b'8\001'
   _globals['_REPORTJSONREQUEST'].fields_by_name['token']._loaded_options = None
@@ -58,38 +68,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TELEMETRYSERVICE'].methods_by_name['ReportCmcd']._serialized_options = b'\220\002\002\212\265\030\002\020\001\202\323\344\223\002 \"\022/v1/telemetry:cmcd:\004bodyb\004body'
   _globals['_TELEMETRYSERVICE'].methods_by_name['ReportDeliveries']._loaded_options = None
   _globals['_TELEMETRYSERVICE'].methods_by_name['ReportDeliveries']._serialized_options = b'\220\002\002\212\265\030\002\020\005\202\323\344\223\002\032\"\025/v1/deliveries:report:\001*'
-  _globals['_CONSENT']._serialized_start=2156
-  _globals['_CONSENT']._serialized_end=2254
+  _globals['_CONSENT']._serialized_start=2246
+  _globals['_CONSENT']._serialized_end=2344
   _globals['_REPORTREQUEST']._serialized_start=237
   _globals['_REPORTREQUEST']._serialized_end=516
   _globals['_CLIENT']._serialized_start=519
-  _globals['_CLIENT']._serialized_end=683
-  _globals['_REPORTRESPONSE']._serialized_start=686
-  _globals['_REPORTRESPONSE']._serialized_end=910
-  _globals['_REFUSAL']._serialized_start=912
-  _globals['_REFUSAL']._serialized_end=989
-  _globals['_SEQUENCEGAP']._serialized_start=991
-  _globals['_SEQUENCEGAP']._serialized_end=1046
-  _globals['_STREAMREQUEST']._serialized_start=1048
-  _globals['_STREAMREQUEST']._serialized_end=1123
-  _globals['_STREAMRESPONSE']._serialized_start=1126
-  _globals['_STREAMRESPONSE']._serialized_end=1334
-  _globals['_STREAMRESPONSE_REFUSEDENTRY']._serialized_start=1276
-  _globals['_STREAMRESPONSE_REFUSEDENTRY']._serialized_end=1334
-  _globals['_REPORTJSONREQUEST']._serialized_start=1336
-  _globals['_REPORTJSONREQUEST']._serialized_end=1425
-  _globals['_REPORTJSONRESPONSE']._serialized_start=1427
-  _globals['_REPORTJSONRESPONSE']._serialized_end=1489
-  _globals['_REPORTCMCDREQUEST']._serialized_start=1491
-  _globals['_REPORTCMCDREQUEST']._serialized_end=1580
-  _globals['_REPORTCMCDRESPONSE']._serialized_start=1582
-  _globals['_REPORTCMCDRESPONSE']._serialized_end=1644
-  _globals['_REPORTDELIVERIESREQUEST']._serialized_start=1646
-  _globals['_REPORTDELIVERIESREQUEST']._serialized_end=1759
-  _globals['_DELIVERYLINE']._serialized_start=1762
-  _globals['_DELIVERYLINE']._serialized_end=2038
-  _globals['_REPORTDELIVERIESRESPONSE']._serialized_start=2040
-  _globals['_REPORTDELIVERIESRESPONSE']._serialized_end=2154
-  _globals['_TELEMETRYSERVICE']._serialized_start=2257
-  _globals['_TELEMETRYSERVICE']._serialized_end=2931
+  _globals['_CLIENT']._serialized_end=773
+  _globals['_REPORTRESPONSE']._serialized_start=776
+  _globals['_REPORTRESPONSE']._serialized_end=1000
+  _globals['_REFUSAL']._serialized_start=1002
+  _globals['_REFUSAL']._serialized_end=1079
+  _globals['_SEQUENCEGAP']._serialized_start=1081
+  _globals['_SEQUENCEGAP']._serialized_end=1136
+  _globals['_STREAMREQUEST']._serialized_start=1138
+  _globals['_STREAMREQUEST']._serialized_end=1213
+  _globals['_STREAMRESPONSE']._serialized_start=1216
+  _globals['_STREAMRESPONSE']._serialized_end=1424
+  _globals['_STREAMRESPONSE_REFUSEDENTRY']._serialized_start=1366
+  _globals['_STREAMRESPONSE_REFUSEDENTRY']._serialized_end=1424
+  _globals['_REPORTJSONREQUEST']._serialized_start=1426
+  _globals['_REPORTJSONREQUEST']._serialized_end=1515
+  _globals['_REPORTJSONRESPONSE']._serialized_start=1517
+  _globals['_REPORTJSONRESPONSE']._serialized_end=1579
+  _globals['_REPORTCMCDREQUEST']._serialized_start=1581
+  _globals['_REPORTCMCDREQUEST']._serialized_end=1670
+  _globals['_REPORTCMCDRESPONSE']._serialized_start=1672
+  _globals['_REPORTCMCDRESPONSE']._serialized_end=1734
+  _globals['_REPORTDELIVERIESREQUEST']._serialized_start=1736
+  _globals['_REPORTDELIVERIESREQUEST']._serialized_end=1849
+  _globals['_DELIVERYLINE']._serialized_start=1852
+  _globals['_DELIVERYLINE']._serialized_end=2128
+  _globals['_REPORTDELIVERIESRESPONSE']._serialized_start=2130
+  _globals['_REPORTDELIVERIESRESPONSE']._serialized_end=2244
+  _globals['_TELEMETRYSERVICE']._serialized_start=2347
+  _globals['_TELEMETRYSERVICE']._serialized_end=3021
 # @@protoc_insertion_point(module_scope)

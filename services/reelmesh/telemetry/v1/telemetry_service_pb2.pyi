@@ -77,7 +77,9 @@ class ReportRequest(_message.Message):
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.TelemetryEvent]:
-        """The events, in the order of their sequence."""
+        """The events, in the order of their sequence. Their number is the one that they have in a TelemetryRecord, so that the
+        server need not take them apart to pass them on.
+        """
 
     def __init__(
         self,
@@ -147,7 +149,7 @@ class ReportResponse(_message.Message):
     SERVER_TIME_MS_FIELD_NUMBER: _builtins.int
     SAMPLED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
-    """Events that are on Kafka, or that the viewer did not want kept."""
+    """Events that are on Kafka, or that nobody wants kept: the viewer, or the sampling."""
     server_time_ms: _builtins.int
     """When the batch was received, in milliseconds since 1970."""
     sampled: _builtins.bool
@@ -192,7 +194,8 @@ class Refusal(_message.Message):
     """Stable reason in upper snake case: EVENT_ID_INVALID (no UUID of version 7, or of another time than the event's),
     CLOCK_SKEWED, EVENT_TOO_LATE (more than 24 hours ago), SEQUENCE_INVALID, SEQUENCE_REPEATED (within the batch, with
     another id), TYPE_UNKNOWN, NOT_FINITE, NEGATIVE, OUT_OF_RANGE (more than an event can have), TEXT_TOO_LONG,
-    UNKNOWN_KEY, LINE_UNREADABLE, SESSION_FOREIGN (a CMCD line's sid is not the viewing's).
+    UNKNOWN_KEY, VALUE_UNREADABLE (not what the field or key holds), LINE_UNREADABLE, SESSION_FOREIGN (a CMCD line's sid is
+    another viewing's).
     """
     field: _builtins.str
     """The field or key that is wrong; empty for the event as a whole."""
