@@ -6,7 +6,7 @@ import typer
 
 from reelmesh_tools import keys
 from reelmesh_tools.bench import commands as bench_commands
-from reelmesh_tools.client import billing, people
+from reelmesh_tools.client import analytics, billing, people
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.doctor import commands as doctor_commands
 from reelmesh_tools.stack import commands as stack_commands
@@ -19,6 +19,7 @@ def build() -> typer.Typer:
     client_commands.register(app)
     people.register(app)
     billing.register(app)
+    analytics.register(app)
     bench_commands.register(app)
     doctor_commands.register(app)
     keys.register(app)

@@ -21,6 +21,8 @@ ID = types.FixedString(16)
 """A UUID, or a viewer's pseudonym; zeros for none."""
 TIME = types.DateTime64(3, "UTC")
 MINUTES, HOURS, DAYS = "minutes", "hours", "days"
+STARTUP = "quantilesBFloat16(0.5, 0.95)"
+"""The aggregate that a roll-up's startup times are kept as."""
 
 
 def _dimensions() -> list[Column[object]]:
@@ -57,7 +59,7 @@ def _measures() -> list[Column[object]]:
     )
     return [
         *(Column(name, types.UInt64) for name in sums),
-        Column("startup", types.AggregateFunction("quantilesBFloat16(0.5, 0.95)", types.Int64)),
+        Column("startup", types.AggregateFunction(STARTUP, types.Int64)),
         Column("viewers", types.AggregateFunction("uniqCombined64", ID)),
         Column("version", types.UInt64),  # when it was counted, ms: the latest row of a key is the one that holds
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from reelmesh.analytics.v1.analytics_service_pb2_grpc import (
-    AnalyticsServiceServicer,
-    add_AnalyticsServiceServicer_to_server,
-)
+from reelmesh.analytics.history import History
+from reelmesh.analytics.reports import Reports
+from reelmesh.analytics.retention import Retention
+from reelmesh.analytics.service import AnalyticsService, Readers
+from reelmesh.analytics.sessions import Sessions
+from reelmesh.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from reelmesh.analytics.v1.experiment_service_pb2_grpc import (
     ExperimentServiceServicer,
     add_ExperimentServiceServicer_to_server,
@@ -23,12 +25,14 @@ async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer, and SettingError."""
     await ensure_topics(stores.kafka, dict.fromkeys(TOPICS, stores.kafka.partitions))
     warehouse = await Warehouse.open(config.analytics.dsn, config.analytics.path)
+    readers = Readers(Reports(warehouse, stores.clock), Sessions(warehouse), Retention(warehouse), History(warehouse))
+    service = AnalyticsService(readers, stores.clock)
     return Target(
         name="analytics",
         services=[
             Service(
                 "reelmesh.analytics.v1.AnalyticsService",
-                lambda server: add_AnalyticsServiceServicer_to_server(AnalyticsServiceServicer(), server),
+                lambda server: add_AnalyticsServiceServicer_to_server(service, server),
             ),
             Service(
                 "reelmesh.analytics.v1.ExperimentService",

@@ -14,6 +14,7 @@ import httpx
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from reelmesh.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from reelmesh.billing.v1.checkout_service_pb2_grpc import CheckoutServiceStub
 from reelmesh.billing.v1.entitlement_service_pb2_grpc import EntitlementServiceStub
 from reelmesh.billing.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -87,6 +88,7 @@ class Platform:
         self.policies = PolicyServiceStub(self.channel)
         self.entitlements = EntitlementServiceStub(self.channel)
         self.checkout = CheckoutServiceStub(self.channel)
+        self.analytics = AnalyticsServiceStub(self.channel)
         self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
         """For addresses that carry their token, as players fetch them."""
         self.signed_http = httpx.Client(timeout=CALL_SECONDS, trust_env=False, auth=signer)

@@ -1,0 +1,184 @@
+"""AnalyticsService: proto in, one domain call, proto out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from reelmesh.analytics import paging
+from reelmesh.analytics.history import History
+from reelmesh.analytics.reports import Question, Reports, Row
+from reelmesh.analytics.retention import Retention
+from reelmesh.analytics.sessions import Sessions, Viewing
+from reelmesh.analytics.spans import Span, resolve
+from reelmesh.analytics.v1 import analytics_service_pb2 as pb
+from reelmesh.analytics.v1 import report_pb2
+from reelmesh.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceServicer
+from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.errors import InvalidArgument, PageTokenInvalid
+from reelmesh.mesh.names import SessionName, VideoName, decode_page_token, encode_page_token, organization_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+ROWS = 1000
+"""Rows of a page, where a request does not say."""
+LISTED = 100
+"""Viewings or alerts of a page, where a request does not say."""
+RETENTION_SPAN = timedelta(days=28)
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What the service asks."""
+
+    reports: Reports
+    sessions: Sessions
+    retention: Retention
+    history: History
+    auditor: Auditor | None = None
+
+
+class Auditor(Protocol):
+    """Holds tables against each other; audit.py has the one on the warehouse."""
+
+    async def figures(self, organization: str, span: Span | None) -> Sequence[report_pb2.AuditFigures]:
+        """Return the figures of each table, "raw" first; of everything where there is no span."""
+
+
+class AnalyticsService(AnalyticsServiceServicer):
+    """See the contract for what each rpc does."""
+
+    def __init__(self, readers: Readers, clock: Clock) -> None:
+        self._readers = readers
+        self._clock = clock
+
+    async def QueryMetrics(self, request: pb.QueryMetricsRequest, context: Context) -> pb.QueryMetricsResponse:
+        """Report metrics."""
+        asked = paging.fingerprint(request)
+        page = paging.decode(request.page_token, asked, self._span(request.time_range))
+        offset, size = _offset(page.after), request.page_size or ROWS
+        rows, more = await self._readers.reports.page(_question(request, page.span), offset, size)
+        answer = pb.QueryMetricsResponse(rows=map(_row_to_proto, rows))
+        if more:
+            answer.next_page_token = paging.encode(paging.Page(page.span, str(offset + size)), asked)
+        fresh = await self._readers.reports.fresh_time(organization_of(request.parent))
+        if fresh is not None:
+            answer.fresh_time.FromDatetime(fresh)
+        return answer
+
+    async def GetRetention(self, request: pb.GetRetentionRequest, context: Context) -> pb.GetRetentionResponse:
+        """Report how much of a video is watched."""
+        span = self._span(request.time_range, RETENTION_SPAN)
+        curve = await self._readers.retention.curve(VideoName.parse(request.video), span)
+        starts = curve.starts or float("nan")
+        points = [
+            report_pb2.RetentionPoint(second=second, plays=plays, ratio=plays / starts)
+            for second, plays in enumerate(curve.plays)
+        ]
+        return pb.GetRetentionResponse(points=points, starts=curve.starts)
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+        """List viewings."""
+        asked = paging.fingerprint(request)
+        page = paging.decode(request.page_token, asked, self._span(request.time_range))
+        organization = organization_of(request.parent)
+        found, further = await self._readers.sessions.page(
+            organization, page.span, request.filters, request.outcome, page.after, request.page_size or LISTED
+        )
+        token = paging.encode(paging.Page(page.span, further), asked) if further else ""
+        return pb.ListSessionsResponse(
+            sessions=[session_to_proto(each, organization) for each in found], next_page_token=token
+        )
+
+    async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
+        """Return a viewing."""
+        name = SessionName.parse(request.session)
+        viewing = await self._readers.sessions.get(name)
+        return pb.GetSessionResponse(session=session_to_proto(viewing, name.organization))
+
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
+        """List alerts."""
+        found, further = await self._readers.history.page(
+            organization_of(request.parent),
+            decode_page_token(request.page_token),
+            request.page_size or LISTED,
+            only_open=request.open,
+        )
+        return pb.ListAlertsResponse(alerts=found, next_page_token=encode_page_token(further))
+
+    def _span(self, given: report_pb2.TimeRange, length: timedelta = timedelta(days=1)) -> Span:
+        start = _seconds(given.start_time) if given.HasField("start_time") else None
+        end = _seconds(given.end_time) if given.HasField("end_time") else None
+        return resolve(start, end, self._clock.now(), length)
+
+
+def _question(request: pb.QueryMetricsRequest, span: Span) -> Question:
+    if request.order_by and request.order_by not in request.metrics:
+        raise InvalidArgument(
+            "order_by is not among metrics", violations=[("order_by", "must be one of the metrics that are asked for")]
+        )
+    return Question(
+        organization=organization_of(request.parent),
+        span=span,
+        metrics=request.metrics,
+        group_by=request.group_by,
+        filters=request.filters,
+        granularity=request.granularity,
+        order_by=request.order_by,
+        ascending=request.ascending,
+    )
+
+
+def _seconds(time: Timestamp) -> float:
+    return float(time.seconds + time.nanos / 1e9)
+
+
+def _offset(after: str) -> int:
+    if not after:
+        return 0
+    if not after.isascii() or not after.isdecimal():
+        raise PageTokenInvalid("page_token was not made by this list")
+    return int(after)
+
+
+def _row_to_proto(row: Row) -> report_pb2.MetricRow:
+    message = report_pb2.MetricRow(dimensions=row.dimensions, values=row.values)
+    if row.start is not None:
+        message.start_time.FromDatetime(row.start)
+    return message
+
+
+def session_to_proto(viewing: Viewing, organization: str) -> report_pb2.SessionReport:
+    """Write a viewing as the contract does."""
+    message = report_pb2.SessionReport(
+        session=str(SessionName(organization, viewing.session)),
+        video=str(VideoName(organization, viewing.video)),
+        viewer=viewing.viewer,
+        stalls=viewing.stalls,
+        switches=viewing.switches,
+        dropped_frames=viewing.dropped_frames,
+        media_bytes=viewing.media_bytes,
+        events=viewing.events,
+        missing_events=viewing.missing,
+        outcome=viewing.outcome,
+        error_code=viewing.error_code,
+        rendition=viewing.rendition,
+        country=viewing.country,
+        device=viewing.device,
+        operating_system=viewing.operating_system,
+        browser=viewing.browser,
+        player_version=viewing.player_version,
+        cdn=viewing.cdn,
+        experiments=viewing.experiments,
+    )
+    message.start_time.FromDatetime(viewing.first_time)
+    message.end_time.FromDatetime(viewing.last_time)
+    if viewing.started:
+        message.startup.FromMilliseconds(viewing.startup_ms)
+    message.watch.FromMilliseconds(viewing.watch_ms)
+    message.stall.FromMilliseconds(viewing.stall_ms)
+    return message
