@@ -15,6 +15,7 @@ import imageio_ffmpeg
 import pytest
 from ports import free_port
 
+from reelmesh.analytics.migrations import Placement, migrate
 from reelmesh.mesh.config import Config, load
 from reelmesh.stores.cassandra import Cassandra
 from reelmesh.stores.warehouse import Warehouse
@@ -50,8 +51,14 @@ async def cassandra(config: Config) -> AsyncIterator[Cassandra]:
 
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """ClickHouse in this process, which can open one folder: every test of a run shares it."""
-    opened = asyncio.run(Warehouse.open("", tmp_path_factory.mktemp("warehouse")))
+    """ClickHouse in this process, which can open one folder: every test of a run shares it. All tables are there."""
+
+    async def make() -> Warehouse:
+        made = await Warehouse.open("", tmp_path_factory.mktemp("warehouse"))
+        await migrate(made, Placement())
+        return made
+
+    opened = asyncio.run(make())
     yield opened
     asyncio.run(opened.close())
 

@@ -135,7 +135,7 @@ SESSIONS = Table(
     Column("organization", TEXT),
     Column("session", ID),
     Column("video", types.SimpleAggregateFunction("any", types.String)),
-    _largest("viewer", types.String),
+    _largest("viewer", types.String),  # in hex; empty for who is not known
     Column("first_time", types.SimpleAggregateFunction("min", TIME)),
     _largest("last_time", TIME),
     Column("events", types.AggregateFunction("groupBitmap", types.UInt32)),  # the sequences that arrived
@@ -166,10 +166,73 @@ SESSIONS = Table(
         order_by=["organization", "session"],
         # The month in the session's id (a UUID of version 7), so that all of a session is in one.
         partition_by=f"toYYYYMM(fromUnixTimestamp64Milli({SESSION_MS}))",
+        ttl=f"toDateTime(fromUnixTimestamp64Milli({SESSION_MS})) + INTERVAL 400 DAY",
+        settings={"ttl_only_drop_parts": 1},
     ),
 )
 """Viewings, folded from their events by aggregates that a repeat cannot change: counters are the largest total that the
 player told. Read it grouped by session, or FINAL."""
+
+RECEIPTS = Table(
+    "receipts",
+    WAREHOUSE,
+    Column("partition", types.Int32),
+    Column("first", types.Int64),
+    Column("organization", TEXT),
+    Column("minute", types.DateTime("UTC")),
+    Column("events", types.UInt64),
+    engines.MergeTree(
+        order_by=["partition", "first", "organization", "minute"],
+        partition_by="toYYYYMMDD(minute)",
+        ttl="minute + INTERVAL 400 DAY",
+        settings={"ttl_only_drop_parts": 1},
+    ),
+)
+"""What each batch of arrivals had: events by the minute that they happened in, repeats included. A batch is named by
+its partition on Kafka and the offset that it begins with. Exact after crashes: a batch is only ever inserted once."""
+
+DIRTY = Table(
+    "dirty",
+    WAREHOUSE,
+    Column("organization", TEXT),
+    Column("minute", types.DateTime("UTC")),
+    Column("mark", types.UUID),
+    Column("marked", types.DateTime64(3, "UTC")),
+    Column("done", types.UInt8),
+    engines.ReplacingMergeTree(
+        version="done",
+        order_by=["organization", "minute", "mark"],
+        partition_by="toYYYYMMDD(marked)",
+        ttl="toDateTime(marked) + INTERVAL 2 DAY DELETE WHERE done = 1",
+    ),
+)
+"""Minutes that are to be counted anew. Each mark is written after what it is for can be read, and is done with when a
+count that began later has ended; a mark that comes meanwhile is another one. Read it FINAL."""
+
+ERASURES = Table(
+    "erasures",
+    WAREHOUSE,
+    Column("organization", TEXT),
+    Column("viewer", types.String),  # the pseudonym in hex; empty for all of the organization
+    Column("sessions", types.Array(ID)),
+    Column("minutes", types.Array(types.DateTime("UTC"))),
+    Column("asked", types.DateTime64(3, "UTC")),
+    Column("version", types.UInt64),
+    engines.ReplacingMergeTree(
+        version="version", order_by=["organization", "viewer"], ttl="toDateTime(asked) + INTERVAL 7 DAY"
+    ),
+)
+"""Whom to forget, and what is known of it until that is done: an erasure that was cut off goes on, and what arrives
+late is erased too. Read it FINAL."""
+
+MIGRATIONS = Table(
+    "migrations",
+    WAREHOUSE,
+    Column("version", types.UInt32),
+    Column("applied", types.DateTime("UTC")),
+    engines.MergeTree(order_by=["version"]),
+)
+"""Versions of the schema that were applied."""
 
 ALERTS = Table(
     "alerts",
