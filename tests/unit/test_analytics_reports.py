@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
+import pyarrow
 import pytest
+from sqlalchemy import Executable
 
 from reelmesh.analytics import paging
 from reelmesh.analytics.errors import TimeRangeInvalid, TimeRangeTooLong
@@ -14,6 +17,7 @@ from reelmesh.analytics.schema import DAYS, HOURS, MINUTES, ROLLUPS
 from reelmesh.analytics.spans import Part, Span, as_one, of_buckets, resolve
 from reelmesh.analytics.v1 import analytics_service_pb2, report_pb2
 from reelmesh.mesh.errors import PageTokenInvalid
+from reelmesh.mesh.names import encode_page_token
 from reelmesh.stores.warehouse import compiled
 
 NOW = datetime(2026, 11, 26, 12, 34, 56, 789000, tzinfo=UTC)
@@ -29,8 +33,12 @@ class _Clock:
 
 
 class _Nobody:
-    async def rows(self, *_: object) -> list[list[object]]:
+    async def rows(self, query: Executable) -> list[list[object]]:
         raise AssertionError("nothing is to be read")
+
+    async def arrow(self, query: Executable) -> AsyncGenerator[pyarrow.RecordBatch, None]:
+        raise AssertionError("nothing is to be read")
+        yield
 
 
 def test_a_range_that_is_left_out_is_the_last_day() -> None:
@@ -147,7 +155,7 @@ def test_page_tokens_are_good_for_the_question_that_they_came_from() -> None:
 @pytest.mark.parametrize("page", ["", "x", "1/2", "a/b/c/d", "0/-1/5/7", "0/5/1/7", "0/1/99999999999/7", "0/1/2/"])
 def test_other_tokens_are_refused(page: str) -> None:
     with pytest.raises(PageTokenInvalid):
-        paging.decode(paging.encode_page_token(page) or "_", "0", Span(1, 2))
+        paging.decode(encode_page_token(page) or "_", "0", Span(1, 2))
 
 
 @pytest.mark.parametrize(

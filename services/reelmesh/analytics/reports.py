@@ -99,9 +99,11 @@ class Reports:
 
 def _part(question: Question, part: Part, read: Sequence[str]) -> Select[Any]:
     table = ROLLUPS[part.rollup]
-    dimensions = [DIMENSIONS[each].label(f"d{place}") for place, each in enumerate(question.group_by)]
+    columns: list[Any] = [column("bucket").label("at")]
+    columns += [DIMENSIONS[each].label(f"d{place}") for place, each in enumerate(question.group_by)]
+    columns += [column(name) for name in read]
     return (
-        select(column("bucket").label("at"), *dimensions, *(column(name) for name in read))
+        select(*columns)
         .select_from(table)
         .where(
             table.c.organization == question.organization,

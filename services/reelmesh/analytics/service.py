@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reelmesh.analytics import paging
+from reelmesh.analytics.export import Export
 from reelmesh.analytics.history import History
+from reelmesh.analytics.live import Concurrents, Count
 from reelmesh.analytics.reports import Question, Reports, Row
 from reelmesh.analytics.retention import Retention
-from reelmesh.analytics.sessions import Sessions, Viewing
+from reelmesh.analytics.sessions import Event, Sessions, Viewing
 from reelmesh.analytics.spans import Span, resolve
+from reelmesh.analytics.tail import Arrived, Tail
 from reelmesh.analytics.v1 import analytics_service_pb2 as pb
 from reelmesh.analytics.v1 import report_pb2
 from reelmesh.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceServicer
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.errors import InvalidArgument, PageTokenInvalid
-from reelmesh.mesh.names import SessionName, VideoName, decode_page_token, encode_page_token, organization_of
+from reelmesh.mesh.names import (
+    ResourceName,
+    SessionName,
+    VideoName,
+    decode_page_token,
+    encode_page_token,
+    organization_of,
+)
+from reelmesh.telemetry.v1.event_pb2 import EventType, PlayerState
 
 Context = grpc.aio.ServicerContext[Any, Any]
 ROWS = 1000
 """Rows of a page, where a request does not say."""
 LISTED = 100
 """Viewings or alerts of a page, where a request does not say."""
+TOP = 10
+"""Videos that are told with the number of viewings."""
 RETENTION_SPAN = timedelta(days=28)
 
 
@@ -39,14 +55,9 @@ class Readers:
     sessions: Sessions
     retention: Retention
     history: History
-    auditor: Auditor | None = None
-
-
-class Auditor(Protocol):
-    """Holds tables against each other; audit.py has the one on the warehouse."""
-
-    async def figures(self, organization: str, span: Span | None) -> Sequence[report_pb2.AuditFigures]:
-        """Return the figures of each table, "raw" first; of everything where there is no span."""
+    export: Export
+    concurrents: Concurrents
+    tail: Tail
 
 
 class AnalyticsService(AnalyticsServiceServicer):
@@ -98,7 +109,47 @@ class AnalyticsService(AnalyticsServiceServicer):
         """Return a viewing."""
         name = SessionName.parse(request.session)
         viewing = await self._readers.sessions.get(name)
-        return pb.GetSessionResponse(session=session_to_proto(viewing, name.organization))
+        events = await self._readers.sessions.events(name.organization, viewing)
+        return pb.GetSessionResponse(
+            session=session_to_proto(viewing, name.organization),
+            events=[_event_to_proto(each, request.session, viewing, name.organization) for each in events],
+        )
+
+    async def ExportMetrics(
+        self, request: pb.ExportMetricsRequest, context: Context
+    ) -> AsyncIterator[pb.ExportMetricsResponse]:
+        """Stream a report."""
+        question = _question(request.query, self._span(request.query.time_range))
+        async with aclosing(self._readers.export.metrics(question)) as parts:
+            async for part in parts:
+                yield pb.ExportMetricsResponse(data=part)
+
+    async def ExportEvents(
+        self, request: pb.ExportEventsRequest, context: Context
+    ) -> AsyncIterator[pb.ExportEventsResponse]:
+        """Stream raw events."""
+        organization, span = organization_of(request.parent), self._span(request.time_range)
+        async with aclosing(self._readers.export.events(organization, span)) as parts:
+            async for part in parts:
+                yield pb.ExportEventsResponse(data=part)
+
+    async def WatchConcurrents(
+        self, request: pb.WatchConcurrentsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchConcurrentsResponse]:
+        """Tell how many viewings are going on."""
+        organization = organization_of(request.parent)
+        video = _id_within(VideoName, request.video, organization)
+        async with aclosing(self._readers.concurrents.watch(organization)) as counts:
+            async for count in counts:
+                yield _count_to_proto(count, organization, video)
+
+    async def TailEvents(self, request: pb.TailEventsRequest, context: Context) -> AsyncIterator[pb.TailEventsResponse]:
+        """Tell events as they arrive."""
+        organization = organization_of(request.parent)
+        session = _id_within(SessionName, request.session, organization)
+        async with aclosing(self._readers.tail.follow(organization, session)) as batches:
+            async for arrived, missed in batches:
+                yield pb.TailEventsResponse(events=map(_arrived_to_proto, arrived), missed=missed)
 
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
         """List alerts."""
@@ -135,6 +186,16 @@ def _question(request: pb.QueryMetricsRequest, span: Span) -> Question:
 
 def _seconds(time: Timestamp) -> float:
     return float(time.seconds + time.nanos / 1e9)
+
+
+def _id_within(kind: type[ResourceName], name: str, organization: str) -> str:
+    """Return the id in an optional name, which must be of the organization that the caller has rights in."""
+    if not name:
+        return ""
+    parsed = kind.parse(name)
+    if parsed.organization != organization:
+        raise InvalidArgument("parent and what is asked for are of different organizations")
+    return parsed.id
 
 
 def _offset(after: str) -> int:
@@ -174,6 +235,8 @@ def session_to_proto(viewing: Viewing, organization: str) -> report_pb2.SessionR
         player_version=viewing.player_version,
         cdn=viewing.cdn,
         experiments=viewing.experiments,
+        licenses_granted=viewing.licenses.granted,
+        licenses_refused=viewing.licenses.refused,
     )
     message.start_time.FromDatetime(viewing.first_time)
     message.end_time.FromDatetime(viewing.last_time)
@@ -181,4 +244,59 @@ def session_to_proto(viewing: Viewing, organization: str) -> report_pb2.SessionR
         message.startup.FromMilliseconds(viewing.startup_ms)
     message.watch.FromMilliseconds(viewing.watch_ms)
     message.stall.FromMilliseconds(viewing.stall_ms)
+    return message
+
+
+def _event_to_proto(event: Event, session: str, viewing: Viewing, organization: str) -> pb.EventReport:
+    message = pb.EventReport(
+        session=session,
+        video=str(VideoName(organization, viewing.video)),
+        sequence=event.sequence,
+        type=event.type,
+        state=event.state,
+        position_seconds=event.position_ms / 1000,
+        watch_seconds=event.watch_ms / 1000,
+        stall_seconds=event.stall_ms / 1000,
+        rendition=event.rendition,
+        country=event.country,
+        device=event.device,
+        error_code=event.error_code,
+    )
+    message.event_time.FromDatetime(event.event_time)
+    message.receive_time.FromDatetime(event.received_time)
+    return message
+
+
+def _arrived_to_proto(arrived: Arrived) -> pb.EventReport:
+    record, event = arrived.record, arrived.event
+    message = pb.EventReport(
+        session=str(SessionName(record.organization, str(uuid.UUID(bytes=record.session)))),
+        video=str(VideoName(record.organization, record.video)),
+        sequence=event.sequence,
+        type=_word(EventType, event.type, "EVENT_TYPE_"),
+        state=_word(PlayerState, event.state, "PLAYER_STATE_"),
+        position_seconds=event.position_ms / 1000,
+        watch_seconds=event.watch_ms / 1000,
+        stall_seconds=event.stall_ms / 1000,
+        rendition=event.rendition,
+        country=record.country,
+        device=record.device,
+        error_code=event.error_code,
+    )
+    message.event_time.FromMilliseconds(event.event_time_ms)
+    message.receive_time.FromMilliseconds(record.received_time_ms)
+    return message
+
+
+def _word(enum: Any, value: int, prefix: str) -> str:
+    """Return the word of a value; its number, where this code is older than the value."""
+    return str(enum.Name(value)).removeprefix(prefix) if value in enum.values() else f"{value}"
+
+
+def _count_to_proto(count: Count, organization: str, video: str) -> pb.WatchConcurrentsResponse:
+    videos = {video: count.videos.get(video, 0)} if video else count.videos
+    message = pb.WatchConcurrentsResponse(viewings=sum(videos.values()))
+    for id_, viewings in itertools.islice(videos.items(), TOP):
+        message.videos.add(video=str(VideoName(organization, id_)), viewings=viewings)
+    message.time.FromDatetime(count.time)
     return message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.sql.expression import ColumnElement
 
+from reelmesh.analytics.columns import EVENTS, LICENSES
 from reelmesh.analytics.errors import FilterInvalid, SessionUnknown
 from reelmesh.analytics.metrics import filtered
 from reelmesh.analytics.reading import Reader, latest
@@ -22,7 +23,35 @@ from reelmesh.mesh.names import SessionName
 
 _MANY = frozenset({pb.DIMENSION_RENDITION, pb.DIMENSION_CDN})
 """Dimensions that change while a viewing goes on."""
+TOLD_EVENTS = 1000
+"""Events of one viewing that are told."""
 Outcome = pb.SessionReport.Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Licenses:
+    """Decisions about licenses of one viewing."""
+
+    granted: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a viewing; `_ms` are those since the event before."""
+
+    event_time: datetime
+    received_time: datetime
+    sequence: int
+    type: str
+    state: str
+    position_ms: int
+    watch_ms: int
+    stall_ms: int
+    rendition: str
+    country: str
+    device: str
+    error_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +84,7 @@ class Viewing:
     browser: str
     player_version: str
     experiments: Sequence[str]
+    licenses: Licenses
 
     @property
     def missing(self) -> int:
@@ -114,7 +144,23 @@ _COLUMNS: Sequence[ColumnElement[Any]] = [
     _C.player_version,
     _C.experiments,
 ]
-"""Fields of Viewing, but for those that follow from others. FINAL folds the rows of a session into one."""
+"""Fields of Viewing, but for licenses. FINAL folds the rows of a session into one."""
+_E = EVENTS.c
+_EVENT_COLUMNS: Sequence[ColumnElement[Any]] = [
+    _E.event_time,
+    _E.received_time,
+    _E.sequence,
+    func.toString(_E.type),
+    func.toString(_E.state),
+    _E.position_ms,
+    _E.watch_ms,
+    _E.stall_ms,
+    _E.rendition,
+    _E.country,
+    _E.device,
+    _E.error_code,
+]
+"""Fields of Event."""
 
 
 class Sessions:
@@ -164,21 +210,52 @@ class Sessions:
             raise SessionUnknown(f"no event of {name} has arrived")
         return found[0]
 
+    async def events(self, organization: str, viewing: Viewing) -> Sequence[Event]:
+        """Return the events of a viewing in the order of their sequence, the first TOLD_EVENTS. Raises Unavailable."""
+        first, last = (
+            func.toDateTime(int(time.timestamp()), "UTC") for time in (viewing.first_time, viewing.last_time)
+        )
+        query: Select[Any] = (
+            select(*_EVENT_COLUMNS)
+            .where(
+                _E.organization == organization,
+                _E.minute >= func.toStartOfMinute(first),
+                _E.minute <= last,
+                _E.session == session_id(viewing.session),
+            )
+            .order_by(_E.sequence, _E.event_time)
+            .limit(TOLD_EVENTS)
+        )
+        found = await self._reader.rows(latest(query))
+        return [Event(_utc(time), _utc(received), *rest) for time, received, *rest in found]
+
     async def _read(self, organization: str, ids: Sequence[str]) -> Sequence[Viewing]:
         wanted: Select[Any] = (
             select(*_COLUMNS)
             .where(_C.organization == organization, _C.session.in_([session_id(each) for each in ids]))
             .order_by(_C.session.desc())
         )
-        return [_viewing(each) for each in await self._reader.rows(latest(wanted))]
+        licenses = await self._licenses(organization, ids)
+        return [_viewing(each, licenses) for each in await self._reader.rows(latest(wanted))]
+
+    async def _licenses(self, organization: str, ids: Sequence[str]) -> Mapping[str, Licenses]:
+        """Count the decisions about licenses of sessions."""
+        decisions = LICENSES.c
+        query = (
+            select(decisions.session_id, func.countIf(decisions.granted), func.countIf(func.not_(decisions.granted)))
+            .where(decisions.organization == organization, decisions.session_id.in_([session_id(each) for each in ids]))
+            .group_by(decisions.session_id)
+        )
+        found = await self._reader.rows(latest(query))
+        return {_text(session): Licenses(granted, refused) for session, granted, refused in found}
 
 
-def _viewing(row: Sequence[Any]) -> Viewing:
+def _viewing(row: Sequence[Any], licenses: Mapping[str, Licenses]) -> Viewing:
     session, video, viewer, first, last, events, sequence, outcome, started, *rest = row
-    return Viewing(
-        *(_text(session), video, viewer, _utc(first), _utc(last), int(events), int(sequence), outcome, bool(started)),
-        *rest,
-    )
+    id_ = _text(session)
+    head = (id_, video, viewer, _utc(first), _utc(last), int(events), int(sequence), outcome, bool(started))
+    make: Callable[..., Viewing] = Viewing  # as many as _COLUMNS are, which mypy cannot count
+    return make(*head, *rest, licenses.get(id_, Licenses()))
 
 
 def _parsed(after: str) -> ColumnElement[Any]:

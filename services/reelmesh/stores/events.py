@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +60,10 @@ FLUSH_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
 """What a consumer gets to commit and say goodbye. Without its coordinator the client library would try for ten seconds
 and more; what it could not commit is delivered again."""
+TAIL_RECORDS, TAIL_SECONDS = 500, 0.1
+"""Records that a tail takes at once, and how long it waits for the first few of them."""
+TAIL_CONNECT_SECONDS = 5.0
+"""How long a tail waits for the brokers when it begins."""
 FAULTS = 10
 """A record that our own code fails on this many times is a dead letter."""
 
@@ -358,6 +362,45 @@ class Subscription:
         why = {"reason": reason, "message": message, "position": record.position}
         letter = Record(dead_letters(record.topic), record.key, record.value, {**record.headers, **why})
         await retry_forever(lambda: self._publisher.publish(letter))
+
+
+async def arriving(config: KafkaConfig, client: str, topic: str) -> AsyncGenerator[Sequence[tuple[str, bytes]], None]:
+    """Yield what comes to a topic from now on, as keys and values; nothing at first, once that is read.
+
+    It reads for itself, beside all groups, and keeps no offsets. Raises Unavailable.
+    """
+    settings = {
+        **connection(config),
+        "client.id": f"{client}-tail",
+        "group.id": f"{client}-tail",  # the library wants one
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+    }
+    thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-tail")
+    consumer = AIOConsumer(settings, executor=thread)
+    try:
+        await consumer.assign(await _ends(consumer, topic))
+        yield []
+        while True:
+            messages = await consumer.consume(TAIL_RECORDS, TAIL_SECONDS)
+            records = [record_of(message) for message in messages if is_record(message)]
+            if records:
+                yield [(record.key, record.value) for record in records]
+    except KafkaException as error:
+        raise Unavailable("Kafka does not answer") from error
+    finally:
+        await asyncio.shield(close_within(CLOSE_SECONDS, consumer.close()))
+        thread.shutdown(wait=False)
+
+
+async def _ends(consumer: AIOConsumer, topic: str) -> list[TopicPartition]:
+    """Return where the partitions of a topic end now."""
+    known = (await consumer.list_topics(topic, TAIL_CONNECT_SECONDS)).topics[topic]
+    ends = []
+    for partition in known.partitions:
+        _, end = await consumer.get_watermark_offsets(TopicPartition(topic, partition), TAIL_CONNECT_SECONDS)
+        ends.append(TopicPartition(topic, partition, end))
+    return ends
 
 
 async def close_within(seconds: float, closing: Awaitable[Any]) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
 
+import grpc
 import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -15,11 +21,12 @@ from rich.table import Table
 
 from reelmesh.analytics.v1 import analytics_service_pb2 as pb
 from reelmesh.analytics.v1 import report_pb2
-from reelmesh_tools.client import asking
+from reelmesh_tools.client import asking, writing
 from reelmesh_tools.client.commands import connected
-from reelmesh_tools.client.platform import Platform
+from reelmesh_tools.client.platform import Platform, problem_of
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+_JsonLines = Annotated[bool, typer.Option("--json", help="Print a JSON object on each line and nothing else.")]
 _Since = Annotated[str, typer.Option(help="From then on: 90m, 24h, 7d ago, or a time such as 2026-11-26T12:30.")]
 _Until = Annotated[str, typer.Option(help="Before then.")]
 _Where = Annotated[
@@ -27,8 +34,30 @@ _Where = Annotated[
 ]
 _Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Most rows to print.")]
 _METRICS = "views,viewers,watch,startup,failures,rebuffering,score"
+_Metric = Annotated[
+    list[str] | None, typer.Option(help=f"What to tell; may be repeated, or with commas between. [{_METRICS}]")
+]
+_GroupBy = Annotated[list[str] | None, typer.Option(help="What to tell apart, such as country,device.")]
+_By = Annotated[asking.By | None, typer.Option(help="A row for each of these.")]
+_Answer = TypeVar("_Answer")
+_Part: TypeAlias = pb.ExportEventsResponse | pb.ExportMetricsResponse
 _PAGE = 1000
 _REPORT_SECONDS = 60.0
+_ERASE_SECONDS = 600.0
+
+
+class What(StrEnum):
+    """What can be exported."""
+
+    METRICS = "metrics"
+    EVENTS = "events"
+
+
+class Form(StrEnum):
+    """How it can be written."""
+
+    ARROW = "arrow"
+    CSV = "csv"
 
 
 def register(app: typer.Typer) -> None:
@@ -38,19 +67,22 @@ def register(app: typer.Typer) -> None:
     group.command()(retention)
     group.command()(sessions)
     group.command()(session)
+    group.command()(live)
+    group.command()(tail)
     group.command()(alerts)
+    group.command()(export)
+    group.command()(audit)
+    group.command(name="erase-viewer")(erase_viewer)
     app.add_typer(group, name="analytics")
 
 
 def report(
-    metric: Annotated[
-        list[str] | None, typer.Option(help=f"What to tell; may be repeated, or with commas between. [{_METRICS}]")
-    ] = None,
-    group_by: Annotated[list[str] | None, typer.Option(help="What to tell apart, such as country,device.")] = None,
+    metric: _Metric = None,
+    group_by: _GroupBy = None,
     where: _Where = None,
     since: _Since = "24h",
     until: _Until = "now",
-    by: Annotated[asking.By | None, typer.Option(help="A row for each of these.")] = None,
+    by: _By = None,
     order: Annotated[str | None, typer.Option(help="Metric to order by, greatest first.")] = None,
     ascending: Annotated[bool, typer.Option("--ascending", help="Least first.")] = False,
     limit: _Limit = 100,
@@ -158,6 +190,39 @@ def session(
     Console().print(events)
 
 
+def live(
+    video: Annotated[str | None, typer.Option(help="Only of this video, by name or id.")] = None,
+    updates: Annotated[int, typer.Option(min=0, help="End after so many; 0 goes on until interrupted.")] = 0,
+    as_json: _JsonLines = False,
+) -> None:
+    """Show how many viewings are going on, every few seconds."""
+    with connected(as_json=as_json) as platform:
+        request = pb.WatchConcurrentsRequest(parent=platform.parent, video=platform.video_name(video) if video else "")
+        for count in _stream(platform.analytics.WatchConcurrents(request), updates):
+            if as_json:
+                typer.echo(json.dumps(_dict(count)))
+                continue
+            videos = ", ".join(f"{each.video.rpartition('/')[2]}: {each.viewings:,}" for each in count.videos)
+            typer.echo(f"{count.time.ToJsonString()}  {count.viewings:,} viewings  {videos}")
+
+
+def tail(
+    session: Annotated[str | None, typer.Option(help="Only of this playback session, by name or id.")] = None,
+    events: Annotated[int, typer.Option(min=0, help="End after so many; 0 goes on until interrupted.")] = 0,
+    as_json: _JsonLines = False,
+) -> None:
+    """Show events as they arrive."""
+    with connected(as_json=as_json) as platform:
+        name = session if not session or "/" in session else f"{platform.parent}/sessions/{session}"
+        answers = platform.analytics.TailEvents(pb.TailEventsRequest(parent=platform.parent, session=name or ""))
+        for event in _stream(_events(answers), events):
+            if as_json:
+                typer.echo(json.dumps(_dict(event)))
+            else:
+                what = [each for each in _event_row(event) if each]
+                typer.echo(f"{what[0]}  {event.session.rpartition('/')[2]}  {'  '.join(what[1:])}")
+
+
 def alerts(
     only_open: Annotated[bool, typer.Option("--open", help="Only those that still go on.")] = False,
     limit: _Limit = 20,
@@ -180,6 +245,111 @@ def alerts(
         for each in found
     ]
     _print("alerts", found, ("began", "ended", "metric", "where", "observed", "usual", "z"), rows, as_json=as_json)
+
+
+def export(
+    what: Annotated[What, typer.Argument(help="What to write.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write.")],
+    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.ARROW,
+    metric: _Metric = None,
+    group_by: _GroupBy = None,
+    where: _Where = None,
+    since: _Since = "24h",
+    until: _Until = "now",
+    by: _By = None,
+    as_json: _Json = False,
+) -> None:
+    """Write a whole report, or raw events, to a file: Arrow (as an IPC stream), or CSV."""
+    span = asking.range_of(since, until)
+    with connected(as_json=as_json) as platform:
+        if what is What.EVENTS:
+            parts: Iterable[_Part] = platform.analytics.ExportEvents(
+                pb.ExportEventsRequest(parent=platform.parent, time_range=span)
+            )
+        else:
+            query = pb.QueryMetricsRequest(
+                parent=platform.parent,
+                metrics=asking.metrics_of(metric or [_METRICS]),
+                group_by=asking.dimensions_of(group_by or []),
+                filters=asking.filters_of(where or []),
+                time_range=span,
+                granularity=asking.granularity_of(by),
+            )
+            parts = platform.analytics.ExportMetrics(pb.ExportMetricsRequest(query=query))
+        rows = writing.write((part.data for part in parts), out, csv=form is Form.CSV)
+    if as_json:
+        typer.echo(json.dumps({"file": str(out), "rows": rows, "bytes": out.stat().st_size}, indent=2))
+    else:
+        typer.echo(f"{rows:,} rows in {out}")
+
+
+def audit(
+    since: Annotated[str | None, typer.Option(help="From that day on; everything when left out.")] = None,
+    until: _Until = "now",
+    as_json: _Json = False,
+) -> None:
+    """Count the same figures from the raw events and from every roll-up."""
+    with connected(as_json=as_json) as platform:
+        request = pb.GetAuditRequest(parent=platform.parent)
+        if since is not None:
+            request.time_range.CopyFrom(asking.range_of(since, until))
+        found = _patiently(lambda: platform.analytics.GetAudit(request, timeout=_REPORT_SECONDS).figures)
+    told = {
+        each.table: {
+            "events_sent": each.events_sent or each.distinct_events,  # those that cannot know it say nothing
+            "distinct_events": each.distinct_events,
+            "views": each.views,
+            "watch_seconds": each.watch_seconds,
+            "stall_seconds": each.stall_seconds,
+        }
+        for each in found
+    }
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    table = Table("table", *(name.replace("_", " ") for name in next(iter(told.values()), {})))
+    for name, figures in told.items():
+        table.add_row(name, *(f"{value:,.3f}".removesuffix(".000") for value in figures.values()))
+    Console().print(table)
+
+
+def erase_viewer(
+    viewer: Annotated[str, typer.Argument(help='Whom to forget, such as "users/…".')],
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Remove all that was measured of a viewer."""
+    if not sure:
+        typer.confirm(f"Forget all that was measured of {viewer}?", abort=True)
+    with connected(as_json=as_json) as platform:
+        request = pb.EraseViewerRequest(parent=platform.parent, viewer=viewer)
+        erased = platform.analytics.EraseViewer(request, timeout=_ERASE_SECONDS).events
+    typer.echo(json.dumps({"events": erased}, indent=2) if as_json else f"{erased:,} events are gone")
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask until the roll-ups have caught up, for a minute. Raises grpc.RpcError."""
+    deadline = time.monotonic() + _REPORT_SECONDS
+    while True:
+        try:
+            return ask()
+        except grpc.RpcError as error:
+            if problem_of(error).reason != "ROLLUP_BEHIND" or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)  # what the service says to wait
+
+
+def _stream(answers: Iterable[_Answer], most: int) -> Iterator[_Answer]:
+    """Yield answers until there are enough, or somebody interrupts."""
+    with contextlib.suppress(KeyboardInterrupt):
+        yield from itertools.islice(answers, most or None)
+
+
+def _events(answers: Iterable[pb.TailEventsResponse]) -> Iterator[pb.EventReport]:
+    for answer in answers:
+        if answer.missed:
+            typer.echo(f"{answer.missed} events came too fast to be shown", err=True)
+        yield from answer.events
 
 
 def _rows(
