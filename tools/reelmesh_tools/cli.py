@@ -9,6 +9,7 @@ from reelmesh_tools.bench import commands as bench_commands
 from reelmesh_tools.client import analytics, billing, people
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.doctor import commands as doctor_commands
+from reelmesh_tools.simulate import commands as simulate_commands
 from reelmesh_tools.stack import commands as stack_commands
 
 
@@ -21,6 +22,7 @@ def build() -> typer.Typer:
     billing.register(app)
     analytics.register(app)
     bench_commands.register(app)
+    simulate_commands.register(app)
     doctor_commands.register(app)
     keys.register(app)
     return app

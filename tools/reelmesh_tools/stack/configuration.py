@@ -9,6 +9,10 @@ from reelmesh_tools.stack.files import write_whole
 from reelmesh_tools.stack.layout import Layout, repository
 from reelmesh_tools.stack.plan import TRUST_DOMAIN, Plan
 
+COUNTRY_HEADER = "x-viewer-country"
+"""Header in which a viewer's country is told. A CDN would set its own; on one machine, where all addresses are the
+machine's, whoever calls says where they pretend to be."""
+
 
 def write(layout: Layout, plan: Plan) -> None:
     """Write reelmesh.yaml, which tells every process where the others and its stores are."""
@@ -32,7 +36,12 @@ def write(layout: Layout, plan: Plan) -> None:
         },
         "services": plan.service_addresses,
         # On one machine a renewal costs nothing, and a player that crashed shall not be in the way for long.
-        "playback": {"media_keys": str(layout.media_keys), "keep_seconds": 20, "grace_seconds": 10},
+        "playback": {
+            "media_keys": str(layout.media_keys),
+            "keep_seconds": 20,
+            "grace_seconds": 10,
+            "country_header": COUNTRY_HEADER,
+        },
         "identity": {
             "keys": str(layout.identity_keys),
             "seal_keys": str(layout.seal_keys),
