@@ -1,11 +1,13 @@
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { Session } from "../account/session";
+import { AnalyticsService } from "../gen/reelmesh/analytics/v1/analytics_service_pb";
 import { CheckoutService } from "../gen/reelmesh/billing/v1/checkout_service_pb";
 import { VideoService } from "../gen/reelmesh/catalog/v1/video_service_pb";
 import { AccountService } from "../gen/reelmesh/identity/v1/account_service_pb";
 import { UploadService } from "../gen/reelmesh/ingest/v1/upload_service_pb";
 import { PlaybackService } from "../gen/reelmesh/playback/v1/playback_service_pb";
+import { TelemetryService } from "../gen/reelmesh/telemetry/v1/telemetry_service_pb";
 import { JobService } from "../gen/reelmesh/transcode/v1/job_service_pb";
 
 /** The services that the pages use, over gRPC-Web, and who is signed in. */
@@ -17,6 +19,8 @@ export interface Clients {
   jobs: Client<typeof JobService>;
   playback: Client<typeof PlaybackService>;
   checkout: Client<typeof CheckoutService>;
+  telemetry: Client<typeof TelemetryService>;
+  analytics: Client<typeof AnalyticsService>;
 }
 
 /**
@@ -37,6 +41,9 @@ export function createClients(baseUrl: string): Clients {
     jobs: createClient(JobService, transport),
     playback: createClient(PlaybackService, transport),
     checkout: createClient(CheckoutService, transport),
+    // Unsigned: its token says whose it is, and the gateway need not learn who they are.
+    telemetry: createClient(TelemetryService, createGrpcWebTransport(settings)),
+    analytics: createClient(AnalyticsService, transport),
   };
 }
 

@@ -11,11 +11,14 @@ import { Video_State } from "../gen/reelmesh/catalog/v1/video_pb";
 import type { PlaybackSession } from "../gen/reelmesh/playback/v1/session_pb";
 import type { Job } from "../gen/reelmesh/transcode/v1/job_pb";
 import { PlayerElement } from "../player/element";
-import { failure } from "../player/failures";
+import { maxHeight } from "../player/experiments";
+import { errorCode, failure } from "../player/failures";
 import { keepViewing } from "../player/keeping";
 import { Leaving } from "../player/leaving";
 import { Licenses, licenseServers } from "../player/licenses";
 import { reportProgress } from "../player/progress";
+import { defaultConsent, saidConsent } from "../player/telemetry/consent";
+import { telemetryAddress } from "../player/telemetry/reporter";
 import { MediaTokens, mediaToken } from "../player/tokens";
 import { viewer } from "../player/viewer";
 import { expose } from "../testing";
@@ -136,6 +139,9 @@ export class WatchPage extends View<State> {
       return;
     }
     this.#playing = true;
+    // Who opens the page of a video asks to see it: the wait for a session is part of theirs.
+    const asked = performance.now();
+    this.#player.consent = this.#consent();
     const session = await this.#session(video);
     this.#keep(session);
     const start = seconds(session.resumePosition);
@@ -144,7 +150,16 @@ export class WatchPage extends View<State> {
     const renewed = () => this.#renewed(session.name);
     const tokens = new MediaTokens(mediaToken(session), async () => mediaToken(await renewed()));
     const licenses = new Licenses(licenseServers(session), async () => licenseServers(await renewed()));
-    await this.#player.play({ uri, start, duration: length, tokens, licenses });
+    const telemetry = {
+      ...telemetryAddress(session),
+      session: session.name,
+      service: this.#clients.telemetry,
+      renew: async () => telemetryAddress(await renewed()),
+    };
+    await this.#player.play({
+      ...{ uri, start, duration: length, tokens, licenses, asked, telemetry },
+      maxHeight: maxHeight(session),
+    });
     // The last frame may end a little after the presentation is said to.
     const end = length || Number.POSITIVE_INFINITY;
     const stop = reportProgress(this.#player.video, (position, last) =>
@@ -193,11 +208,19 @@ export class WatchPage extends View<State> {
     }
   }
 
+  /** What the viewer said, or what holds for who said nothing. */
+  #consent() {
+    const asked = navigator as { globalPrivacyControl?: boolean };
+    const signedIn = this.#clients.session.account !== undefined;
+    return saidConsent(localStorage) ?? defaultConsent(signedIn, asked.globalPrivacyControl ?? false);
+  }
+
   async #renewed(name: string): Promise<PlaybackSession> {
     const { session } = await this.#clients.playback.getPlaybackSession({ name }, { signal: this.gone });
     if (session === undefined) {
       throw new ApiError("the viewing is gone", Code.NotFound, "SESSION_UNKNOWN");
     }
+    this.#player.reporter?.renewed(telemetryAddress(session));
     return session;
   }
 
@@ -219,7 +242,9 @@ export class WatchPage extends View<State> {
       return;
     }
     // What follows from the first error says less: without a key, Shaka goes on to find nothing playable.
-    this.set({ error: this.state.error ?? failure(error) });
+    const shown = this.state.error ?? failure(error);
+    this.#player.reporter?.error(errorCode(error, shown), true);
+    this.set({ error: shown });
     this.#player.log.add("error", { message: String(error) });
   }
 

@@ -4,7 +4,10 @@ import { type ControlsActions, type ControlsState, controls, keyPressed } from "
 import { Engine } from "./engine";
 import { EventLog } from "./events";
 import type { Licenses } from "./licenses";
+import { type ConsentWord, read } from "./telemetry/consent";
+import { Reporter, type Telemetry } from "./telemetry/reporter";
 import type { MediaTokens } from "./tokens";
+import { PLAYER } from "./version";
 
 /** What to play. */
 export interface Presentation {
@@ -18,15 +21,28 @@ export interface Presentation {
   tokens: MediaTokens;
   /** What decrypts them. */
   licenses: Licenses;
+  /** When the viewer asked to play, as `performance.now` counts. */
+  asked: number;
+  /** Greatest height to play, in pixels; undefined for any. */
+  maxHeight: number | undefined;
+  /** Where the viewing's telemetry goes; undefined for nowhere. */
+  telemetry: Telemetry | undefined;
 }
 
-/** `<reelmesh-player>`: the picture and its controls. Sends "failure" with Shaka's error when playing ended by one. */
+/**
+ * `<reelmesh-player>`: the picture and its controls. Sends "failure" with Shaka's error when playing ended by one.
+ *
+ * Attribute `consent` is what the viewer agrees to have measured: "granted" (who they are, by a keyed hash), "anonymous"
+ * (not that) or "denied" (nothing). Without it, it is "anonymous". A change holds from then on; after "denied" the viewing
+ * is not measured again.
+ */
 export class PlayerElement extends View<ControlsState> {
   /** What happened so far. */
   readonly log = new EventLog();
   /** The video element; playing begins at `play`. */
   readonly video = document.createElement("video");
   #engine: Engine | undefined;
+  #reporter: Reporter | undefined;
   #duration = 0;
 
   constructor() {
@@ -53,18 +69,51 @@ export class PlayerElement extends View<ControlsState> {
   }
 
   /** Load a presentation and begin to play it where the browser allows. Rejects with Shaka's error. */
-  async play({ uri, start, duration, tokens, licenses }: Presentation): Promise<void> {
+  async play({ uri, start, duration, tokens, licenses, ...more }: Presentation): Promise<void> {
     this.#duration = duration;
     this.#engine ??= await Engine.attach(this.video, this.log);
-    this.#engine.onChange = () => this.#refresh();
-    this.#engine.onFailure = (detail) => this.dispatchEvent(new CustomEvent("failure", { detail }));
-    await this.#engine.load(uri, start, tokens, licenses);
+    const engine = this.#engine;
+    engine.onChange = () => this.#refresh();
+    engine.onFailure = (detail) => {
+      this.#reporter?.error(`${detail.code}`, true);
+      this.dispatchEvent(new CustomEvent("failure", { detail }));
+    };
+    engine.onError = ({ code }) => this.#reporter?.error(`${code}`, false);
+    engine.onBuffering = (on) => this.#reporter?.buffering(on);
+    engine.restrict(more.maxHeight);
+    this.#report(engine, more.telemetry);
+    this.#reporter?.asked(more.asked);
+    await engine.load(uri, start, tokens, licenses);
     // Refused without a click before; then the button is there.
-    await this.video.play().catch(() => undefined);
+    await this.video.play().catch(() => this.#reporter?.refused());
+  }
+
+  /** What the viewer agrees to have measured. */
+  get consent(): ConsentWord {
+    return read(this.getAttribute("consent")) ?? "anonymous";
+  }
+
+  set consent(word: ConsentWord) {
+    this.setAttribute("consent", word);
+  }
+
+  /** What reports on the viewing; undefined where nothing does. */
+  get reporter(): Reporter | undefined {
+    return this.#reporter;
+  }
+
+  #report(engine: Engine, telemetry: Telemetry | undefined): void {
+    this.#reporter?.end();
+    const wanted = telemetry !== undefined && telemetry.token !== "" && this.consent !== "denied";
+    const reported = { video: this.video, log: this.log, player: PLAYER };
+    this.#reporter = wanted
+      ? new Reporter({ ...reported, consent: () => this.consent, details: () => engine.details() }, telemetry)
+      : undefined;
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    this.#reporter?.end();
     void this.#engine?.destroy();
   }
 

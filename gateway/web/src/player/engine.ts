@@ -1,6 +1,7 @@
 import shaka from "shaka-player/dist/shaka-player.compiled-es2021.js";
 import type { EventLog } from "./events";
 import type { Licenses } from "./licenses";
+import type { Details } from "./telemetry/measuring";
 import { type MediaTokens, withToken } from "./tokens";
 
 /** One choice of the quality menu. */
@@ -53,6 +54,10 @@ export class Engine {
   #licenses: Licenses | undefined;
   #onChange: () => void = () => {};
   #onFailure: (error: shaka.util.Error) => void = () => {};
+  #onError: (error: shaka.util.Error) => void = () => {};
+  #onBuffering: (on: boolean) => void = () => {};
+  /** Host that the last segment came from. */
+  #mediaHost = "";
 
   private constructor(log: EventLog) {
     this.#log = log;
@@ -71,6 +76,7 @@ export class Engine {
     await engine.#player.attach(video);
     engine.#listen(video);
     engine.#present();
+    engine.#noteHost();
     return engine;
   }
 
@@ -87,6 +93,37 @@ export class Engine {
   /** Calls `listener` with an error that ended playing; others heal by themselves. */
   set onFailure(listener: (error: shaka.util.Error) => void) {
     this.#onFailure = listener;
+  }
+
+  /** Calls `listener` with an error that playing survives. */
+  set onError(listener: (error: shaka.util.Error) => void) {
+    this.#onError = listener;
+  }
+
+  /** Calls `listener` when Shaka Player itself holds playing to fill its buffer, which it does not unless it is told to. */
+  set onBuffering(listener: (on: boolean) => void) {
+    this.#onBuffering = listener;
+  }
+
+  /** Play nothing that is higher than `height` pixels; anything where it is undefined. */
+  restrict(height: number | undefined): void {
+    this.#player.configure({ restrictions: { maxHeight: height ?? Number.POSITIVE_INFINITY } });
+  }
+
+  /** Return what telemetry tells of the present moment. */
+  details(): Details {
+    const video = this.#player.getMediaElement();
+    const tracks = this.#player.getVariantTracks();
+    const { estimatedBandwidth, bytesDownloaded } = this.#player.getStats();
+    return {
+      bitrate: shownTrack(tracks, video)?.bandwidth ?? 0,
+      topBitrate: Math.max(0, ...tracks.map((track) => track.bandwidth)),
+      buffer: video ? bufferedAhead(video) : 0,
+      throughput: estimatedBandwidth,
+      droppedFrames: (video as HTMLVideoElement | null)?.getVideoPlaybackQuality?.().droppedVideoFrames ?? 0,
+      mediaBytes: bytesDownloaded,
+      cdn: this.#mediaHost === location.host ? "" : this.#mediaHost,
+    };
   }
 
   /**
@@ -149,6 +186,15 @@ export class Engine {
     });
   }
 
+  #noteHost(): void {
+    const { SEGMENT } = shaka.net.NetworkingEngine.RequestType;
+    this.#player.getNetworkingEngine()?.registerResponseFilter((type, response) => {
+      if (type === SEGMENT && URL.canParse(response.uri)) {
+        this.#mediaHost = new URL(response.uri).host;
+      }
+    });
+  }
+
   /** Send a license request where the session says. */
   async #ask(request: shaka.extern.Request): Promise<void> {
     const renewal = request.licenseRequestType === "license-renewal";
@@ -169,6 +215,13 @@ export class Engine {
       this.#log.add("error", { code, category, severity, data: data.map(String) });
       if (severity === shaka.util.Error.Severity.CRITICAL) {
         this.#onFailure(error);
+      } else {
+        this.#onError(error);
+      }
+    });
+    this.#player.addEventListener("buffering", (event) => {
+      if (this.#player.getConfiguration().streaming.rebufferingGoal > 0) {
+        this.#onBuffering((event as unknown as { buffering: boolean }).buffering);
       }
     });
     const changed = () => {
@@ -187,4 +240,26 @@ export class Engine {
     this.#listed = this.#player.seekRange().end;
     this.#onChange();
   }
+}
+
+/** Shaka fetches the active track ahead; what is seen may still be the one before. */
+function shownTrack(
+  tracks: shaka.extern.Track[],
+  video: HTMLMediaElement | null,
+): shaka.extern.Track | undefined {
+  const active = tracks.find((track) => track.active);
+  const height = video instanceof HTMLVideoElement ? video.videoHeight : 0;
+  return height === 0 || active?.height === height
+    ? active
+    : tracks.find((track) => track.height === height && track.videoCodec === active?.videoCodec);
+}
+
+/** Return how many seconds are buffered ahead of what is played. */
+function bufferedAhead({ buffered, currentTime }: HTMLMediaElement): number {
+  for (let index = 0; index < buffered.length; index += 1) {
+    if (buffered.start(index) <= currentTime + 0.1 && currentTime < buffered.end(index)) {
+      return buffered.end(index) - currentTime;
+    }
+  }
+  return 0;
 }

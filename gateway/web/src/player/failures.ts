@@ -30,6 +30,11 @@ export function failure(error: unknown): ApiError {
   return new ApiError("the video could not be played", Code.Unknown, `SHAKA_${error.code}`);
 }
 
+/** Return what telemetry calls an error that a viewer sees: Shaka's code, or the reason that the server gave. */
+export function errorCode(error: unknown, shown: ApiError): string {
+  return isShakas(error) ? `${error.code}` : shown.reason || Code[shown.code];
+}
+
 function isShakas(error: unknown): error is ShakaError {
   return typeof error === "object" && error !== null && "category" in error && "code" in error;
 }
