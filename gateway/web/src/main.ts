@@ -27,6 +27,11 @@ startRouter(outlet, [
     page: async () => new (await import("./pages/upload")).UploadPage(clients),
   },
   {
+    pattern: /^\/analytics$/,
+    title: "Analytics",
+    page: async () => new (await import("./pages/analytics")).AnalyticsPage(clients),
+  },
+  {
     pattern: /^\/sign-in$/,
     title: "Sign in",
     page: async () => new (await import("./pages/sign-in")).SignInPage(clients, false),
@@ -59,10 +64,11 @@ startRouter(outlet, [
   { pattern: /^/, title: "Not found", page: async () => new (await import("./pages/missing")).MissingPage() },
 ]);
 
-/** Let the header say who is signed in. */
+/** Let the header say who is signed in, and lead where they may go. */
 function showAccount(): void {
   const link = document.querySelector<HTMLAnchorElement>("#account");
   const { account } = clients.session;
   link?.replaceChildren(account?.email ?? "Sign in");
   link?.setAttribute("href", account ? "/account" : "/sign-in");
+  document.querySelector("#analytics")?.toggleAttribute("hidden", !account?.edits);
 }
