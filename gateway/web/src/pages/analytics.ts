@@ -266,13 +266,23 @@ export class AnalyticsPage extends View<State> {
   }
 
   #live() {
-    const { live, connected, lately } = this.state;
+    const { live, connected } = this.state;
     if (live === undefined) {
       return nothing;
     }
-    const data: ChartData = {
+    return html`<p class="live">
+      <span class="dot" ?data-connected=${connected}></span>
+      <strong class="viewings">${Number(live.viewings)}</strong> watching now${connected ? "" : ", connecting again…"}
+    </p>`;
+  }
+
+  #lately(): ChartData {
+    const { live, lately } = this.state;
+    const title = (video: string) => valueName("video", video, this.#titles.known);
+    const most = live?.videos.slice(0, 3).map(({ video, viewings }) => `${title(video)} ${viewings}`);
+    return {
       title: "Watching now",
-      note: connected ? "Viewings that were heard of in the last 45 seconds." : "Connecting again…",
+      note: most?.join(" · ") || "Viewings that were heard of in the last 45 seconds.",
       x: lately.map(([time]) => time),
       axis: "local",
       formatX: (x) => new Date(x * 1000).toLocaleTimeString(),
@@ -281,21 +291,6 @@ export class AnalyticsPage extends View<State> {
       ],
       format: count,
     };
-    return html`<details class="live">
-      <summary>
-        <span class="dot" ?data-connected=${connected}></span>
-        <strong class="viewings">${Number(live.viewings)}</strong> watching now
-      </summary>
-      <div class="panel">
-        ${chart(data)}
-        <ol>
-          ${live.videos.map(
-            ({ video, viewings }) =>
-              html`<li><span>${valueName("video", video, this.#titles.known)}</span> <strong>${viewings}</strong></li>`,
-          )}
-        </ol>
-      </div>
-    </details>`;
   }
 
   #controls() {
@@ -440,6 +435,7 @@ export class AnalyticsPage extends View<State> {
         lines: [line("views", "accent", { kind: "bars" })],
         format: count,
       },
+      this.#lately(),
       {
         ...shared,
         title: "Startup time",
@@ -476,6 +472,13 @@ export class AnalyticsPage extends View<State> {
         lines: [{ ...watched, values: watched.values.map((value) => value && value / 3600) }],
         format: (hours) => FIGURES.watched.format(3600 * hours),
         formatY: (hours) => `${Number(hours.toPrecision(3))} h`,
+      },
+      {
+        ...shared,
+        title: "Bitrate",
+        note: "Of what played, by the time that it did.",
+        lines: [line("bitrate", "accent")],
+        format: FIGURES.bitrate.format,
       },
     ];
   }
