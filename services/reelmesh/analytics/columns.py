@@ -8,7 +8,7 @@ so that nothing here has to be changed with a contract.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,11 @@ class Stream:
     def arrivals(self) -> str:
         """Name of the table that takes the records."""
         return f"{self.table}_arrivals"
+
+    @property
+    def trial(self) -> str:
+        """Name of the table that records are read into to see whether they can be."""
+        return f"{self.table}_trial"
 
     @property
     def view(self) -> str:
@@ -266,8 +271,17 @@ def row_table(stream: Stream, metadata: MetaData) -> Table:
 
 def arrivals_table(stream: Stream, metadata: MetaData) -> Table:
     """Return the table that takes a stream's records and keeps nothing."""
+    return _nothing(stream.arrivals, stream, metadata)
+
+
+def trial_table(stream: Stream, metadata: MetaData) -> Table:
+    """Return the same without views on it."""
+    return _nothing(stream.trial, stream, metadata)
+
+
+def _nothing(name: str, stream: Stream, metadata: MetaData) -> Table:
     columns = [Column(name, kind) for name, kind in arrival_columns(stream)]
-    return Table(stream.arrivals, metadata, *columns, engines.Null())
+    return Table(name, metadata, *columns, engines.Null())
 
 
 def rows_query(stream: Stream, arrivals: Table) -> Select[Any]:
@@ -372,10 +386,3 @@ LICENSES = row_table(STREAMS["licenses"], RAW)
 """Decisions about licenses, without who asked; read it FINAL. `session_id` is the id of the playback session."""
 EXPOSURES = row_table(STREAMS["exposures"], RAW)
 """Viewings that are in an arm of an experiment; read it FINAL."""
-
-
-def tables(given: Sequence[Stream]) -> Iterator[tuple[Stream, Table, Table]]:
-    """Yield each stream with its table of arrivals and its table of rows, in the order in which they can be made."""
-    metadata = MetaData()
-    for stream in given:
-        yield stream, arrivals_table(stream, metadata), row_table(stream, metadata)

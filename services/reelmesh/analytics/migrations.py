@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from clickhouse_connect.cc_sqlalchemy.sql.ddlcompiler import column_specification
-from sqlalchemy import Executable, Select, Table, column, func, literal, select, table
+from sqlalchemy import Executable, MetaData, Select, Table, column, func, literal, select, table
 from sqlalchemy.sql.expression import ClauseElement
 
 from reelmesh.analytics import columns
@@ -92,12 +92,15 @@ async def migrate(
     await _apply(warehouse, placement, steps)
     for made in WAREHOUSE.sorted_tables:
         await _have(warehouse, made, placement)
-    for stream, arrivals, rows in columns.tables(list(streams.values())):
+    metadata = MetaData()
+    for stream in streams.values():
+        rows, arrivals = columns.row_table(stream, metadata), columns.arrivals_table(stream, metadata)
         # In this order nothing is ever missing that the next reads: an older process may be inserting meanwhile.
         await _have(warehouse, rows, placement, row_ttl(stream, placement), _row_settings(stream, placement))
         await _have(warehouse, arrivals, placement)
+        await _have(warehouse, columns.trial_table(stream, metadata), placement)
         for view, target, query in views(stream, arrivals):
-            await warehouse.define(create_view(view, target, stream.arrivals, query, placement))
+            await warehouse.define(create_view(view, target, query, placement))
             await warehouse.define(f"ALTER TABLE {view}{placement.on_cluster} MODIFY QUERY {_text(query)}")
 
 
@@ -168,7 +171,7 @@ def create_table(
     return statement + (f" SETTINGS {', '.join(options)}" if options else "")
 
 
-def create_view(name: str, target: str, source: str, query: Select[Any], placement: Placement) -> str:
+def create_view(name: str, target: str, query: Select[Any], placement: Placement) -> str:
     """Return the statement that makes a view which writes what `query` makes of inserts."""
     return f"CREATE MATERIALIZED VIEW IF NOT EXISTS {name}{placement.on_cluster} TO {target} AS {_text(query)}"
 

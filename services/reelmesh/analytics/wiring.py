@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
+
+from reelmesh.analytics.columns import STREAMS, Stream
 from reelmesh.analytics.export import Export
 from reelmesh.analytics.history import History
 from reelmesh.analytics.live import Concurrents
+from reelmesh.analytics.migrations import Placement, migrate
 from reelmesh.analytics.reports import Reports
 from reelmesh.analytics.retention import Retention
 from reelmesh.analytics.service import AnalyticsService, Readers
 from reelmesh.analytics.sessions import Sessions
+from reelmesh.analytics.sink import EVENT_BYTES, Sink
+from reelmesh.analytics.store import WarehouseInserter, burying
 from reelmesh.analytics.tail import Tail
 from reelmesh.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
+from reelmesh.analytics.v1.experiment_pb2 import ExposureRecord
 from reelmesh.analytics.v1.experiment_service_pb2_grpc import (
     ExperimentServiceServicer,
     add_ExperimentServiceServicer_to_server,
 )
-from reelmesh.mesh.config import Config
+from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
+from reelmesh.mesh.clock import IdSource
+from reelmesh.mesh.config import AnalyticsConfig, Config, KafkaConfig
 from reelmesh.mesh.server import Service, Target
+from reelmesh.mesh.settings import SettingError
+from reelmesh.stores.batches import Batches
 from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import (
     ALERTS,
@@ -25,18 +36,30 @@ from reelmesh.stores.events import (
     EXPOSURES,
     POPULARITY,
     TELEMETRY,
+    Publisher,
     arriving,
     ensure_topics,
 )
 from reelmesh.stores.warehouse import Warehouse
+from reelmesh.telemetry.v1.record_pb2 import DeliveryRecord, TelemetryRecord
 
 TOPICS = (TELEMETRY, DELIVERIES, DECISIONS, EXPOSURES, ALERTS, POPULARITY)
+SOURCES: dict[str, tuple[Stream, type[Message]]] = {
+    TELEMETRY: (STREAMS["events"], TelemetryRecord),
+    DELIVERIES: (STREAMS["deliveries"], DeliveryRecord),
+    DECISIONS: (STREAMS["licenses"], LicenseDecision),
+    EXPOSURES: (STREAMS["exposures"], ExposureRecord),
+}
+"""What the sink takes in, by topic."""
 
 
 async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer, and SettingError."""
     await ensure_topics(stores.kafka, dict.fromkeys(TOPICS, stores.kafka.partitions))
-    warehouse = await Warehouse.open(config.analytics.dsn, config.analytics.path)
+    settings = config.analytics
+    warehouse = await Warehouse.open(settings.dsn, settings.path, settings.memory_mb << 20)
+    await migrate(warehouse, placement(settings))
+    batches = filling(settings, stores.kafka, stores.publisher(), warehouse, stores.ids)
     reports = Reports(warehouse, stores.clock)
     readers = Readers(
         reports=reports,
@@ -60,6 +83,25 @@ async def build(config: Config, stores: Stores) -> Target:
                 lambda server: add_ExperimentServiceServicer_to_server(ExperimentServiceServicer(), server),
             ),
         ],
+        background=[batches],
         checks=[warehouse.ping],
         finish=[warehouse.close],
     )
+
+
+def filling(
+    settings: AnalyticsConfig, kafka: KafkaConfig, publisher: Publisher, warehouse: Warehouse, ids: IdSource
+) -> Batches:
+    """Return what fills the warehouse from Kafka."""
+    sink = Sink(WarehouseInserter(warehouse), SOURCES, burying(publisher), ids)
+    limit = settings.batch_events * EVENT_BYTES
+    seconds = settings.batch_seconds
+    return Batches(kafka, publisher.client, list(SOURCES), "analytics-sink", sink.take, limit=limit, seconds=seconds)
+
+
+def placement(settings: AnalyticsConfig) -> Placement:
+    """Raises SettingError for a name that is none."""
+    try:
+        return Placement(settings.cluster, settings.storage_policy, settings.cold_days, settings.events_days)
+    except ValueError as error:
+        raise SettingError(f"analytics: {error}") from error

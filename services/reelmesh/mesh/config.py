@@ -256,6 +256,8 @@ class AnalyticsConfig:
     which suits one machine."""
     path: Path = Path("warehouse")
     """Folder of chDB's database; it belongs to one process."""
+    memory_mb: int = 2048
+    """Memory that chDB may use, in MiB."""
     cluster: str = ""
     """Name of the cluster of that server: tables are then made ON CLUSTER, with replicated engines."""
     storage_policy: str = ""

@@ -204,7 +204,11 @@ class Warehouse:
             return action(self._own.client)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, call)
+            running = asyncio.get_running_loop().run_in_executor(threads, call)
+        except RuntimeError as error:
+            raise Unavailable("the warehouse is closed") from error
+        try:
+            return await running
         except ClickHouseError as error:
             raise _translated(error) from error
 
