@@ -28,8 +28,8 @@ async def main(bootstrap: str, folder: Path, given: dict[str, str]) -> None:
     warehouse = await Warehouse.open("", settings.path)
     await migrate(warehouse, placement(settings))
     publisher = Publisher(kafka, "sink-child")
-    batches = filling(settings, kafka, publisher, warehouse, TimeOrderedIds(SystemClock()))
-    running = asyncio.create_task(batches.run())
+    filled = filling(settings, kafka, publisher, warehouse, TimeOrderedIds(SystemClock()))
+    running = asyncio.gather(filled.batches.run(), filled.rollups.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
         await running

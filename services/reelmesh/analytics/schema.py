@@ -39,33 +39,35 @@ def _dimensions() -> list[Column[object]]:
     ]
 
 
+MEASURES = (
+    "events",
+    "views",
+    "starts",
+    "failures",
+    "exits",
+    "startup_ms",
+    "watch_ms",
+    "stall_ms",
+    "stalls",
+    "switches",
+    "upscaled_ms",
+    "dropped_frames",
+    "media_bytes",
+    "bitrate_watch",  # kbit/s times ms: over watch_ms it is the average bitrate
+)
+"""What a roll-up sums. All but `events` count a viewing as often as its sampling weight says."""
+
+
 def _measures() -> list[Column[object]]:
-    """Return what a roll-up sums. All but `events` count a viewing as often as its sampling weight says."""
-    sums = (
-        "events",
-        "views",
-        "starts",
-        "failures",
-        "exits",
-        "startup_ms",
-        "watch_ms",
-        "stall_ms",
-        "stalls",
-        "switches",
-        "upscaled_ms",
-        "dropped_frames",
-        "media_bytes",
-        "bitrate_watch",  # kbit/s times ms: over watch_ms it is the average bitrate
-    )
     return [
-        *(Column(name, types.UInt64) for name in sums),
+        *(Column(name, types.UInt64) for name in MEASURES),
         Column("startup", types.AggregateFunction(STARTUP, types.Int64)),
         Column("viewers", types.AggregateFunction("uniqCombined64", ID)),
         Column("version", types.UInt64),  # when it was counted, ms: the latest row of a key is the one that holds
     ]
 
 
-_KEYS = [
+DIMENSIONS = [
     "organization",
     "bucket",
     "video",
@@ -80,7 +82,7 @@ _KEYS = [
 
 def _rollup(name: str, partition: str, ttl: str | None) -> Table:
     engine = engines.ReplacingMergeTree(
-        version="version", order_by=_KEYS, partition_by=partition, ttl=ttl, settings={"index_granularity": 8192}
+        version="version", order_by=DIMENSIONS, partition_by=partition, ttl=ttl, settings={"index_granularity": 8192}
     )
     return Table(name, WAREHOUSE, *_dimensions(), *_measures(), engine)
 

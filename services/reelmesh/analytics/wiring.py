@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from google.protobuf.message import Message
 
 from reelmesh.analytics.columns import STREAMS, Stream
@@ -11,6 +13,7 @@ from reelmesh.analytics.live import Concurrents
 from reelmesh.analytics.migrations import Placement, migrate
 from reelmesh.analytics.reports import Reports
 from reelmesh.analytics.retention import Retention
+from reelmesh.analytics.rollups import Rollups
 from reelmesh.analytics.service import AnalyticsService, Readers
 from reelmesh.analytics.sessions import Sessions
 from reelmesh.analytics.sink import EVENT_BYTES, Sink
@@ -23,7 +26,7 @@ from reelmesh.analytics.v1.experiment_service_pb2_grpc import (
     add_ExperimentServiceServicer_to_server,
 )
 from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
-from reelmesh.mesh.clock import IdSource
+from reelmesh.mesh.clock import IdSource, SystemClock
 from reelmesh.mesh.config import AnalyticsConfig, Config, KafkaConfig
 from reelmesh.mesh.server import Service, Target
 from reelmesh.mesh.settings import SettingError
@@ -59,7 +62,7 @@ async def build(config: Config, stores: Stores) -> Target:
     settings = config.analytics
     warehouse = await Warehouse.open(settings.dsn, settings.path, settings.memory_mb << 20)
     await migrate(warehouse, placement(settings))
-    batches = filling(settings, stores.kafka, stores.publisher(), warehouse, stores.ids)
+    filled = filling(settings, stores.kafka, stores.publisher(), warehouse, stores.ids)
     reports = Reports(warehouse, stores.clock)
     readers = Readers(
         reports=reports,
@@ -83,20 +86,37 @@ async def build(config: Config, stores: Stores) -> Target:
                 lambda server: add_ExperimentServiceServicer_to_server(ExperimentServiceServicer(), server),
             ),
         ],
-        background=[batches],
+        background=[filled.batches, filled.rollups],
         checks=[warehouse.ping],
         finish=[warehouse.close],
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What fills the warehouse."""
+
+    batches: Batches
+    rollups: Rollups
+
+
 def filling(
     settings: AnalyticsConfig, kafka: KafkaConfig, publisher: Publisher, warehouse: Warehouse, ids: IdSource
-) -> Batches:
-    """Return what fills the warehouse from Kafka."""
+) -> Filling:
+    """Build what takes records from Kafka and counts them."""
     sink = Sink(WarehouseInserter(warehouse), SOURCES, burying(publisher), ids)
     limit = settings.batch_events * EVENT_BYTES
     seconds = settings.batch_seconds
-    return Batches(kafka, publisher.client, list(SOURCES), "analytics-sink", sink.take, limit=limit, seconds=seconds)
+    batches = Batches(kafka, publisher.client, list(SOURCES), "analytics-sink", sink.take, limit=limit, seconds=seconds)
+    rollups = Rollups(
+        warehouse,
+        SystemClock(),
+        arrived_ms=lambda: batches.fresh_ms(TELEMETRY),
+        leads=lambda: batches.owns(TELEMETRY, 0),
+        seconds=settings.rollup_seconds,
+        events_days=settings.events_days,
+    )
+    return Filling(batches, rollups)
 
 
 def placement(settings: AnalyticsConfig) -> Placement:

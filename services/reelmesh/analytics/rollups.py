@@ -1,0 +1,191 @@
+"""Counts anew what has changed: minutes from events, hours from minutes, days from hours.
+
+What changed is told by marks (schema.DIRTY). The sink writes one after the events of a batch can be read and before the
+batch is committed, so a crash loses none. A round reads the marks, counts, and only then is done with those it read:
+whatever is marked meanwhile has a mark of its own. To count once more than needed changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Executable, Insert, func, literal, select, tuple_
+from sqlalchemy.sql.expression import ClauseElement
+
+from reelmesh.analytics import counting
+from reelmesh.analytics.counting import Bucket
+from reelmesh.analytics.schema import DAYS, DIRTY, HOURS, MINUTES
+from reelmesh.mesh.clock import Clock
+from reelmesh.mesh.errors import Unavailable
+
+SHARE = 3.0
+"""After a round the counter rests this many times as long as it took: a quarter of the time is what it may use."""
+CHUNK = 120
+"""Minutes that are counted with one statement."""
+DAY = 86_400
+MINUTES_DAYS = 28
+"""Days for which all minutes of an hour are surely there; older hours are counted from the events."""
+EDGES_DAYS = 1
+"""The same for the edges by minute of a day."""
+QUERY: Mapping[str, Any] = {"do_not_merge_across_partitions_select_final": 1}
+"""No key is in two partitions, so each can be looked at by itself."""
+
+log = logging.getLogger(__name__)
+
+
+class Counter(Protocol):
+    """What roll-ups need of the warehouse."""
+
+    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query. Raises Unavailable."""
+
+    async def run(self, statement: ClauseElement, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round did."""
+
+    minutes: int
+    """Minutes that were counted, once for each organization."""
+    seconds: float
+    """How long it took."""
+
+
+class Rollups:
+    """Counts in rounds."""
+
+    def __init__(
+        self,
+        warehouse: Counter,
+        clock: Clock,
+        arrived_ms: Callable[[], int | None],
+        leads: Callable[[], bool],
+        seconds: float,
+        events_days: int,
+    ) -> None:
+        """`arrived_ms` tells a time before which all that was received has been inserted and marked.
+
+        `leads` says whether this process is the one that counts, `seconds` how long it rests between rounds at least,
+        `events_days` for how long raw events are kept.
+        """
+        self._warehouse = warehouse
+        self._clock = clock
+        self._arrived_ms = arrived_ms
+        self._leads = leads
+        self._seconds = seconds
+        self._events_days = events_days
+        self._version = 0
+        self._fresh_ms: int | None = None
+        self._turn = asyncio.Event()
+        self._counting = asyncio.Lock()
+
+    def fresh_time(self) -> datetime | None:
+        """Return a time before which all that was received is counted; None while that is not known."""
+        return None if self._fresh_ms is None else datetime.fromtimestamp(self._fresh_ms / 1000, UTC)
+
+    async def wait_until_fresh(self, wanted: datetime, seconds: float) -> bool:
+        """Wait until what was received before `wanted` is counted. Return False when that takes longer than so."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (fresh := self.fresh_time()) is None or fresh < wanted:
+                    await self._turn.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Count until cancelled."""
+        while True:
+            rest = self._seconds
+            try:
+                if self._leads():
+                    rest = max(rest, (await self.round()).seconds * SHARE)
+            except Unavailable as error:
+                log.warning("roll-ups wait: %s", error)
+            await asyncio.sleep(rest)  # a round after each batch would do the same work many times over
+
+    async def round(self) -> Round:
+        """Count what is marked now. Raises Unavailable; then it is counted the next time."""
+        async with self._counting:
+            began = time.monotonic()
+            arrived = self._arrived_ms()
+            marks = await self._marks()
+            for start in range(0, len(marks), CHUNK):
+                await self._count(dict(list(marks.items())[start : start + CHUNK]))
+            self._fresh_ms = arrived
+            self._turn.set()
+            self._turn = asyncio.Event()
+            return Round(len(marks), time.monotonic() - began)
+
+    async def _marks(self) -> dict[Bucket, list[str]]:
+        """Return the minutes that are marked, with the names of their marks."""
+        minute = func.toUnixTimestamp(DIRTY.c.minute)
+        query: Any = (
+            select(DIRTY.c.organization, minute, func.groupArray(func.toString(DIRTY.c.mark)))
+            .where(DIRTY.c.done == 0)
+            .group_by(DIRTY.c.organization, minute)
+            .order_by(minute)
+            .final(DIRTY)  # type: ignore[attr-defined]  # the dialect adds it
+        )
+        return {(row[0], row[1]): list(row[2]) for row in await self._warehouse.rows(query)}
+
+    async def _count(self, marks: Mapping[Bucket, Sequence[str]]) -> None:
+        now = int(self._clock.now().timestamp())
+        self._version = max(self._version + 1, now * 1000)
+        # A day less than they are kept: never count a minute that may have lost events.
+        minutes = [bucket for bucket in marks if bucket[1] > now - (self._events_days - 1) * DAY]
+        if minutes:
+            for statement in self._statements(minutes, now):
+                await self._warehouse.run(statement, QUERY)
+        await self._warehouse.run(done(marks))
+
+    def _statements(self, minutes: Sequence[Bucket], now: int) -> Sequence[Insert]:
+        version = self._version
+        hours, days = _wider(minutes, 3600), _wider(minutes, DAY)
+        whole = [bucket for bucket in hours if bucket[1] > now - MINUTES_DAYS * DAY]
+        old = [bucket for bucket in hours if bucket not in whole]
+        edged = [bucket for bucket in days if bucket[1] > now - (EDGES_DAYS + 1) * DAY]
+        unedged = [bucket for bucket in days if bucket not in edged]
+        recent = [bucket for bucket in minutes if bucket[1] // DAY * DAY > now - (EDGES_DAYS + 1) * DAY]
+        plan: list[tuple[Sequence[Bucket], Callable[[Sequence[Bucket]], Insert]]] = [
+            (minutes, lambda buckets: counting.of_events(MINUTES, buckets, version)),
+            (minutes, lambda buckets: counting.vanished(MINUTES, buckets, version)),
+            (whole, lambda buckets: counting.of_rollup(HOURS, MINUTES, buckets, version)),
+            (old, lambda buckets: counting.of_events(HOURS, buckets, version)),
+            (hours, lambda buckets: counting.vanished(HOURS, buckets, version)),
+            (days, lambda buckets: counting.of_rollup(DAYS, HOURS, buckets, version)),
+            (days, lambda buckets: counting.vanished(DAYS, buckets, version)),
+            (recent, lambda buckets: counting.retention_of_events(MINUTES, buckets, version)),
+            (recent, lambda buckets: counting.retention_vanished(MINUTES, buckets, version)),
+            (edged, lambda buckets: counting.retention_of_minutes(buckets, version)),
+            (unedged, lambda buckets: counting.retention_of_events(DAYS, buckets, version)),
+            (days, lambda buckets: counting.retention_vanished(DAYS, buckets, version)),
+        ]
+        return [statement(buckets) for buckets, statement in plan if buckets]
+
+
+def done(marks: Mapping[Bucket, Sequence[str]]) -> Insert:
+    """Return the statement that is done with marks, and with no other that came meanwhile."""
+    names = sorted({name for each in marks.values() for name in each})
+    read: Any = (
+        select(DIRTY.c.organization, DIRTY.c.minute, DIRTY.c.mark, DIRTY.c.marked, literal(1))
+        .where(
+            func.toString(DIRTY.c.mark).in_(names),
+            tuple_(DIRTY.c.organization, func.toUnixTimestamp(DIRTY.c.minute)).in_(list(marks)),
+            DIRTY.c.done == 0,
+        )
+        .final(DIRTY)  # type: ignore[attr-defined]  # the dialect adds it
+    )
+    return DIRTY.insert().from_select([column.name for column in DIRTY.columns], read)
+
+
+def _wider(buckets: Sequence[Bucket], seconds: int) -> list[Bucket]:
+    return sorted({(organization, start // seconds * seconds) for organization, start in buckets})
