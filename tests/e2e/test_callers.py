@@ -28,6 +28,7 @@ OPERATOR = base64.urlsafe_b64encode(b'{"iss": "reelmesh", "sub": "users/1", "ope
 ADMITTED = {
     ("cli", "reelmesh.drm.v1.KeyService/RewrapContentKeys"),
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),
+    ("playback", "reelmesh.analytics.v1.ExperimentService/AssignExperiments"),
     ("playback", "reelmesh.billing.v1.EntitlementService/Begin"),
     ("playback", "reelmesh.billing.v1.EntitlementService/Check"),
     ("playback", "reelmesh.billing.v1.UsageService/RecordViewing"),
@@ -40,6 +41,7 @@ ADMITTED = {
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
+    "reelmesh.analytics.v1.ExperimentService/AssignExperiments",
     "reelmesh.billing.v1.UsageService/RecordViewing",
     "reelmesh.billing.v1.EntitlementService/Begin",
     "reelmesh.identity.v1.BootstrapService/Bootstrap",

@@ -96,7 +96,7 @@ class Sink:
         self._bury = bury
         self._ids = ids
         self._marked = marked
-        self._settings = {topic: _settings(stream) for topic, (stream, _) in streams.items()}
+        self._settings = {topic: settings_of(stream) for topic, (stream, _) in streams.items()}
 
     async def take(self, batches: Sequence[Batch]) -> None:
         """Insert batches of different partitions, and mark what they change; returns when all of that is safe."""
@@ -213,7 +213,8 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def _settings(stream: Stream) -> dict[str, Any]:
+def settings_of(stream: Stream) -> dict[str, Any]:
+    """Return the settings that a stream's records are inserted with."""
     return {
         "format_schema_source": "string",
         "format_schema": columns.format_schema(stream),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from reelmesh.analytics.columns import STREAMS, Stream
+from reelmesh.analytics.experiment_results import ResultsReader
+from reelmesh.analytics.experiment_service import ExperimentService
+from reelmesh.analytics.experiment_store import CassandraExperimentStore, KafkaExposureLog
+from reelmesh.analytics.experiments import Assignments, Experiments, Running
 from reelmesh.analytics.export import Export
 from reelmesh.analytics.history import History
 from reelmesh.analytics.live import Concurrents
@@ -21,13 +26,11 @@ from reelmesh.analytics.store import WarehouseInserter, burying
 from reelmesh.analytics.tail import Tail
 from reelmesh.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from reelmesh.analytics.v1.experiment_pb2 import ExposureRecord
-from reelmesh.analytics.v1.experiment_service_pb2_grpc import (
-    ExperimentServiceServicer,
-    add_ExperimentServiceServicer_to_server,
-)
+from reelmesh.analytics.v1.experiment_service_pb2_grpc import add_ExperimentServiceServicer_to_server
 from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
 from reelmesh.mesh.clock import IdSource, SystemClock
 from reelmesh.mesh.config import AnalyticsConfig, Config, KafkaConfig
+from reelmesh.mesh.pseudonyms import Pseudonyms
 from reelmesh.mesh.server import Service, Target
 from reelmesh.mesh.settings import SettingError
 from reelmesh.stores.batches import Batches
@@ -43,6 +46,7 @@ from reelmesh.stores.events import (
     arriving,
     ensure_topics,
 )
+from reelmesh.stores.migrations import migrate as migrate_keyspace
 from reelmesh.stores.warehouse import Warehouse
 from reelmesh.telemetry.v1.record_pb2 import DeliveryRecord, TelemetryRecord
 
@@ -54,12 +58,18 @@ SOURCES: dict[str, tuple[Stream, type[Message]]] = {
     EXPOSURES: (STREAMS["exposures"], ExposureRecord),
 }
 """What the sink takes in, by topic."""
+EXPOSURE_BATCH = 1000
+"""Exposures that are sent together, at most."""
+EXPOSURE_BYTES = 16 << 20
+"""Exposures that may wait for Kafka, in bytes; what comes then is in no experiment."""
 
 
 async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer, and SettingError."""
     await ensure_topics(stores.kafka, dict.fromkeys(TOPICS, stores.kafka.partitions))
     settings = config.analytics
+    cassandra = await stores.cassandra()
+    await migrate_keyspace(cassandra, "analytics", config.cassandra.replication)
     warehouse = await Warehouse.open(settings.dsn, settings.path, settings.memory_mb << 20)
     await migrate(warehouse, placement(settings))
     filled = filling(settings, stores.kafka, stores.publisher(), warehouse, stores.ids)
@@ -74,6 +84,10 @@ async def build(config: Config, stores: Stores) -> Target:
         tail=Tail(lambda: arriving(stores.kafka, stores.process, TELEMETRY)),
     )
     service = AnalyticsService(readers, stores.clock)
+    trials = CassandraExperimentStore(cassandra)
+    log = KafkaExposureLog(stores.publisher(EXPOSURE_BATCH, waiting_bytes=EXPOSURE_BYTES))
+    assignments = Assignments(Running(trials, time.monotonic), log, pseudonyms(config).of)
+    experiments = ExperimentService(Experiments(trials, stores.clock), assignments, ResultsReader(warehouse))
     return Target(
         name="analytics",
         services=[
@@ -83,12 +97,12 @@ async def build(config: Config, stores: Stores) -> Target:
             ),
             Service(
                 "reelmesh.analytics.v1.ExperimentService",
-                lambda server: add_ExperimentServiceServicer_to_server(ExperimentServiceServicer(), server),
+                lambda server: add_ExperimentServiceServicer_to_server(experiments, server),
             ),
         ],
         background=[filled.batches, filled.rollups],
-        checks=[warehouse.ping],
-        finish=[warehouse.close],
+        checks=[warehouse.ping, cassandra.ping],
+        finish=[assignments.finish, warehouse.close],
     )
 
 
@@ -125,3 +139,11 @@ def placement(settings: AnalyticsConfig) -> Placement:
         return Placement(settings.cluster, settings.storage_policy, settings.cold_days, settings.events_days)
     except ValueError as error:
         raise SettingError(f"analytics: {error}") from error
+
+
+def pseudonyms(config: Config) -> Pseudonyms:
+    """Return what names viewers here as at the door of telemetry. Raises SettingError."""
+    try:
+        return Pseudonyms.load(config.telemetry.viewer_key)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"telemetry.viewer_key: {error}") from error

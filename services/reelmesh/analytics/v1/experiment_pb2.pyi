@@ -213,7 +213,7 @@ class ExposureRecord(_message.Message):
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
     time_ms: _builtins.int
-    """When, in milliseconds since 1970."""
+    """When the session began, in milliseconds since 1970."""
     organization: _builtins.str
     """Organization."""
     session: _builtins.bytes
@@ -295,13 +295,15 @@ class ExperimentResults(_message.Message):
         DIFFERENCE_HIGH_FIELD_NUMBER: _builtins.int
         P_VALUE_FIELD_NUMBER: _builtins.int
         metric: _report_pb2.Metric.ValueType
-        """The metric."""
+        """The metric. METRIC_VIEWS and METRIC_WATCH_SECONDS are those per unit here."""
         value: _builtins.float
-        """Its value in the arm."""
+        """Its value in the arm. This and what follows is NaN where too little was measured."""
         difference: _builtins.float
         """Value less that of the first arm; 0 for the first."""
         difference_low: _builtins.float
-        """95 % confidence interval of the difference, by the delta method over units."""
+        """95 % confidence interval of the difference, by the delta method over units with Welch's degrees of freedom.
+        Source: Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics" (2018).
+        """
         difference_high: _builtins.float
         """See above."""
         p_value: _builtins.float

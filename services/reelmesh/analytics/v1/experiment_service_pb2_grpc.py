@@ -78,9 +78,12 @@ class ExperimentServiceServicer:
     """
 
     def CreateExperiment(self, request, context):
-        """CreateExperiment begins an experiment. Callers: owners. Idempotent by name.
+        """CreateExperiment begins an experiment. Callers: owners. Idempotent by name: with the same arms again it changes nothing
+        but traffic, which it may raise; nobody who takes part changes arms by that.
 
-        Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED.
+        Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED; FAILED_PRECONDITION
+        TRAFFIC_SHRUNK (it had more), EXPERIMENT_ENDED (its traffic cannot grow any more); RESOURCE_EXHAUSTED
+        TOO_MANY_EXPERIMENTS (20 of an organization run).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +126,8 @@ class ExperimentServiceServicer:
 
     def AssignExperiments(self, request, context):
         """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-        the same arm. Callers: playback. Idempotent.
+        the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
+        Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,9 +38,12 @@ class ExperimentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExperimentServiceAsyncStub: ...
     CreateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]
-    """CreateExperiment begins an experiment. Callers: owners. Idempotent by name.
+    """CreateExperiment begins an experiment. Callers: owners. Idempotent by name: with the same arms again it changes nothing
+    but traffic, which it may raise; nobody who takes part changes arms by that.
 
-    Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED.
+    Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED; FAILED_PRECONDITION
+    TRAFFIC_SHRUNK (it had more), EXPERIMENT_ENDED (its traffic cannot grow any more); RESOURCE_EXHAUSTED
+    TOO_MANY_EXPERIMENTS (20 of an organization run).
     """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]
     """GetExperiment returns an experiment. Callers: editors. Idempotent.
@@ -63,7 +66,8 @@ class ExperimentServiceStub:
     """
     AssignExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.AssignExperimentsRequest, _experiment_service_pb2.AssignExperimentsResponse]
     """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-    the same arm. Callers: playback. Idempotent.
+    the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
+    Idempotent.
     """
 
 @_typing.type_check_only
@@ -76,9 +80,12 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]  # type: ignore[assignment]
-    """CreateExperiment begins an experiment. Callers: owners. Idempotent by name.
+    """CreateExperiment begins an experiment. Callers: owners. Idempotent by name: with the same arms again it changes nothing
+    but traffic, which it may raise; nobody who takes part changes arms by that.
 
-    Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED.
+    Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED; FAILED_PRECONDITION
+    TRAFFIC_SHRUNK (it had more), EXPERIMENT_ENDED (its traffic cannot grow any more); RESOURCE_EXHAUSTED
+    TOO_MANY_EXPERIMENTS (20 of an organization run).
     """
     GetExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]  # type: ignore[assignment]
     """GetExperiment returns an experiment. Callers: editors. Idempotent.
@@ -101,7 +108,8 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """
     AssignExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.AssignExperimentsRequest, _experiment_service_pb2.AssignExperimentsResponse]  # type: ignore[assignment]
     """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-    the same arm. Callers: playback. Idempotent.
+    the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
+    Idempotent.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -117,9 +125,12 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.CreateExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.CreateExperimentResponse, _abc.Awaitable[_experiment_service_pb2.CreateExperimentResponse]]:
-        """CreateExperiment begins an experiment. Callers: owners. Idempotent by name.
+        """CreateExperiment begins an experiment. Callers: owners. Idempotent by name: with the same arms again it changes nothing
+        but traffic, which it may raise; nobody who takes part changes arms by that.
 
-        Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED.
+        Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED; FAILED_PRECONDITION
+        TRAFFIC_SHRUNK (it had more), EXPERIMENT_ENDED (its traffic cannot grow any more); RESOURCE_EXHAUSTED
+        TOO_MANY_EXPERIMENTS (20 of an organization run).
         """
 
     @_abc_1.abstractmethod
@@ -172,7 +183,8 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.AssignExperimentsResponse, _abc.Awaitable[_experiment_service_pb2.AssignExperimentsResponse]]:
         """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-        the same arm. Callers: playback. Idempotent.
+        the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
+        Idempotent.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

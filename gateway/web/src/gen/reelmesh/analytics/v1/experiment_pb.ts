@@ -194,7 +194,7 @@ export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
  */
 export type ExposureRecord = Message<"reelmesh.analytics.v1.ExposureRecord"> & {
   /**
-   * When, in milliseconds since 1970.
+   * When the session began, in milliseconds since 1970.
    *
    * @generated from field: int64 time_ms = 1;
    */
@@ -335,14 +335,14 @@ export const ExperimentResults_ArmResultSchema: GenMessage<ExperimentResults_Arm
  */
 export type ExperimentResults_Measure = Message<"reelmesh.analytics.v1.ExperimentResults.Measure"> & {
   /**
-   * The metric.
+   * The metric. METRIC_VIEWS and METRIC_WATCH_SECONDS are those per unit here.
    *
    * @generated from field: reelmesh.analytics.v1.Metric metric = 1;
    */
   metric: Metric;
 
   /**
-   * Its value in the arm.
+   * Its value in the arm. This and what follows is NaN where too little was measured.
    *
    * @generated from field: double value = 2;
    */
@@ -356,7 +356,8 @@ export type ExperimentResults_Measure = Message<"reelmesh.analytics.v1.Experimen
   difference: number;
 
   /**
-   * 95 % confidence interval of the difference, by the delta method over units.
+   * 95 % confidence interval of the difference, by the delta method over units with Welch's degrees of freedom.
+   * Source: Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics" (2018).
    *
    * @generated from field: double difference_low = 4;
    */

@@ -288,9 +288,12 @@ export const AssignExperimentsResponseSchema: GenMessage<AssignExperimentsRespon
  */
 export const ExperimentService: GenService<{
   /**
-   * CreateExperiment begins an experiment. Callers: owners. Idempotent by name.
+   * CreateExperiment begins an experiment. Callers: owners. Idempotent by name: with the same arms again it changes nothing
+   * but traffic, which it may raise; nobody who takes part changes arms by that.
    *
-   * Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED.
+   * Errors: ALREADY_EXISTS EXPERIMENT_EXISTS (with other arms); INVALID_ARGUMENT ARM_REPEATED; FAILED_PRECONDITION
+   * TRAFFIC_SHRUNK (it had more), EXPERIMENT_ENDED (its traffic cannot grow any more); RESOURCE_EXHAUSTED
+   * TOO_MANY_EXPERIMENTS (20 of an organization run).
    *
    * @generated from rpc reelmesh.analytics.v1.ExperimentService.CreateExperiment
    */
@@ -348,7 +351,8 @@ export const ExperimentService: GenService<{
   },
   /**
    * AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-   * the same arm. Callers: playback. Idempotent.
+   * the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
+   * Idempotent.
    *
    * @generated from rpc reelmesh.analytics.v1.ExperimentService.AssignExperiments
    */
