@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -40,9 +40,8 @@ class Export:
 
         Raises TimeRangeTooLong, Unavailable.
         """
-        schema = _schema_of(question)
         query = self._reports.query(question)
-        async with aclosing(_parts(self._reader.arrow(query), schema, lambda batch: _report(batch, schema))) as parts:
+        async with aclosing(_parts(self._reader.arrow(query), _schema_of(question))) as parts:
             async for part in parts:
                 yield part
 
@@ -50,8 +49,7 @@ class Export:
         """Yield events that happened in a span, each once, in no order. Raises TimeRangeTooLong, Unavailable."""
         if span.end - span.start > LONGEST.total_seconds():
             raise TimeRangeTooLong(f"an export of events covers {LONGEST.days} days at most", days=LONGEST.days)
-        query = _events_query(organization, span)
-        async with aclosing(_parts(self._reader.arrow(query), None, lambda batch: batch)) as parts:
+        async with aclosing(_parts(self._reader.arrow(_events_query(organization, span)), _EVENTS)) as parts:
             async for part in parts:
                 yield part
 
@@ -71,8 +69,36 @@ def _schema_of(question: Question) -> pyarrow.Schema:
     return pyarrow.schema(fields)
 
 
-def _report(batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
-    """Give a batch its names and types; ClickHouse writes times as seconds and may write texts as bytes."""
+def _kind_of(column: Column[Any]) -> pyarrow.DataType:
+    """Return a column's type as Arrow has it."""
+    kind = column.type
+    if isinstance(kind, types.Array):
+        return pyarrow.list_(pyarrow.string())  # of words, the only lists there are
+    if isinstance(kind, types.DateTime64):
+        return pyarrow.timestamp("ms", tz="UTC")
+    if isinstance(kind, types.FixedString):
+        return pyarrow.binary(16)
+    plain = {
+        types.UInt8: pyarrow.uint8(),
+        types.UInt32: pyarrow.uint32(),
+        types.UInt64: pyarrow.uint64(),
+        types.Int32: pyarrow.int32(),
+        types.Int64: pyarrow.int64(),
+        types.Float32: pyarrow.float32(),
+        types.Float64: pyarrow.float64(),
+        types.Bool: pyarrow.bool_(),
+    }
+    return plain.get(type(kind), pyarrow.string())
+
+
+_EVENTS = pyarrow.schema(
+    pyarrow.field(column.name, _kind_of(column)) for column in EVENTS.columns if column.name not in _DERIVED
+)
+"""What an export of events has."""
+
+
+def _shaped(batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
+    """Give a batch its names and types; ClickHouse writes times of whole seconds as numbers."""
     columns = [_as(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
     return pyarrow.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -105,24 +131,19 @@ def _plain(column: Column[Any]) -> ColumnElement[Any]:
 
 
 async def _parts(
-    batches: AsyncGenerator[pyarrow.RecordBatch, None],
-    schema: pyarrow.Schema | None,
-    shape: Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch],
+    batches: AsyncGenerator[pyarrow.RecordBatch, None], schema: pyarrow.Schema
 ) -> AsyncGenerator[bytes, None]:
-    """Write batches as one stream; where there is no `schema` it is that of the first batch."""
+    """Write batches as one stream."""
     sink = io.BytesIO()
-    writer = pyarrow.ipc.new_stream(sink, schema) if schema is not None else None
+    writer = pyarrow.ipc.new_stream(sink, schema)
     async with aclosing(batches):
         async for batch in batches:
-            shaped = shape(batch)
-            if writer is None:
-                writer = pyarrow.ipc.new_stream(sink, shaped.schema)
+            shaped = _shaped(batch, schema)
             for start in range(0, shaped.num_rows, ROWS):
                 writer.write_batch(shaped.slice(start, ROWS))
                 for part in _taken(sink, PART):
                     yield part
-    if writer is not None:
-        writer.close()
+    writer.close()
     for part in _taken(sink, 1):
         yield part
 
