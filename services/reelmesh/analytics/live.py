@@ -17,6 +17,8 @@ COUNT_SECONDS = 5.0
 """From one count to the next."""
 ALIVE = timedelta(seconds=45)
 """A viewing whose last event is older is not going on: players tell their counters more often."""
+AHEAD = timedelta(minutes=5)
+"""How far ahead a player's clock may be: telemetry takes no event of one that is further."""
 ENDS = ("ENDED", "FAILED", "EXITED_BEFORE_START")
 """Events after which nothing comes."""
 
@@ -69,7 +71,7 @@ class Concurrents:
     async def count(self, organization: str) -> Count:
         """Count the viewings whose last event is young enough and not their end. Raises Unavailable."""
         now = self._clock.now()
-        since = int((now - ALIVE).timestamp() * 1000)
+        since, until = (int((now + age).timestamp() * 1000) for age in (-ALIVE, AHEAD))
         events = EVENTS.c
         # An event that is stored twice changes nothing here, so no FINAL.
         viewings = (
@@ -81,7 +83,9 @@ class Concurrents:
             .where(
                 events.organization == organization,
                 events.minute >= func.toStartOfMinute(func.fromUnixTimestamp64Milli(since, "UTC")),
+                events.minute <= func.toStartOfMinute(func.fromUnixTimestamp64Milli(until, "UTC")),
                 events.event_time >= func.fromUnixTimestamp64Milli(since, "UTC"),
+                events.event_time < func.fromUnixTimestamp64Milli(until, "UTC"),
             )
             .group_by(events.session)
             .subquery("viewings")

@@ -6,8 +6,9 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import grpc
@@ -16,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import licenses, pipeline, playback, upload
+from reelmesh_tools.bench import licenses, pipeline, playback, reports, upload
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="pipeline")(bench_pipeline)
     group.command(name="playback")(bench_playback)
     group.command(name="licenses")(bench_licenses)
+    group.command(name="reports")(bench_reports)
     app.add_typer(group, name="bench")
 
 
@@ -95,6 +97,21 @@ def bench_licenses(
         pids = pids_of(stack, "control", "envoy", "cassandra", "kafka")
         result = licenses.measure(stack, pids, seconds, in_flight, say)
     _print(result, _licenses_table, as_json=as_json)
+
+
+def bench_reports(
+    events: Annotated[int, typer.Option(min=100_000, help="Events to report over.")] = 50_000_000,
+    keep: Annotated[Path | None, typer.Option(file_okay=False, help="Make the warehouse there, and keep it.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Make a crowd of viewings in a warehouse of its own, and time every report over it; needs no running stack."""
+    with Console(stderr=True, quiet=as_json).status("") as status, ExitStack() as stack:
+        try:
+            folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="reelmesh-bench-")))
+            result = reports.measure(folder, events, status.update)
+        except BenchError as error:
+            _fail("BENCH_FAILED", str(error), as_json=as_json)
+    _print(result, _reports_table, as_json=as_json)
 
 
 @contextmanager
@@ -187,6 +204,16 @@ def _rate_table(result: dict[str, Any], *names: str) -> Table:
         each = result[name]
         cpu = ", ".join(f"{process} {seconds:.1f}" for process, seconds in each["cpu_seconds"].items())
         table.add_row(name, f"{each['per_second']:.0f}", f"{each['p50_ms']} ms", f"{each['p99_ms']} ms", cpu)
+    return table
+
+
+def _reports_table(result: dict[str, Any]) -> Table:
+    title = f"{result['events']:,} events, {result['bytes_per_event']} bytes each, load {result['load_average']}"
+    table = Table("report", "rows", "p50", "p95", "plain count", title=title)
+    for name, each in result["reports"].items():
+        plain = result["plain"].get(name)
+        times = (f"{each['p50_ms']} ms", f"{each['p95_ms']} ms", f"{plain['p50_ms']} ms" if plain else "")
+        table.add_row(name, f"{each['rows']:,}", *times)
     return table
 
 
