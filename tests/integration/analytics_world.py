@@ -12,8 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.proto import serialize_length_prefixed
+from sqlalchemy import func, literal, select
 
-from reelmesh.analytics.columns import STREAMS, format_schema
+from reelmesh.analytics.columns import EVENTS, STREAMS, format_schema
+from reelmesh.analytics.rollups import Rollups
+from reelmesh.analytics.schema import DIRTY
+from reelmesh.mesh.clock import Clock
 from reelmesh.stores.warehouse import Warehouse
 from reelmesh.telemetry.v1 import event_pb2 as events
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
@@ -188,3 +192,12 @@ def total(facts: Sequence[Fact], value: Callable[[events.TelemetryEvent], int]) 
 def happened(facts: Sequence[Fact], kind: events.EventType.ValueType) -> int:
     """Count events of a kind, each as often as its weight says."""
     return total(facts, lambda event: int(event.type == kind))
+
+
+async def counted(warehouse: Warehouse, clock: Clock) -> None:
+    """Have all minutes of all events counted anew, as the roll-ups do."""
+    marked = select(
+        EVENTS.c.organization, EVENTS.c.minute, func.generateUUIDv4(), func.now64(3, "UTC"), literal(0)
+    ).distinct()
+    await warehouse.run(DIRTY.insert().from_select([column.name for column in DIRTY.columns], marked))
+    await Rollups(warehouse, clock, lambda: None, lambda: True, 1.0, 90).round()

@@ -33,8 +33,9 @@ MINUTES_DAYS = 28
 """Days for which all minutes of an hour are surely there; older hours are counted from the events."""
 EDGES_DAYS = 1
 """The same for the edges by minute of a day."""
-QUERY: Mapping[str, Any] = {"do_not_merge_across_partitions_select_final": 1}
-"""No key is in two partitions, so each can be looked at by itself."""
+QUERY: Mapping[str, Any] = {"final": 1, "do_not_merge_across_partitions_select_final": 1}
+"""Everything is read FINAL, also within a subquery, where the dialect forgets the word. No key is in two partitions, so
+each can be looked at by itself."""
 
 log = logging.getLogger(__name__)
 
