@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, case, cast, func, literal_column, select
 from sqlalchemy.types import TypeEngine
 
-from reelmesh.analytics.schema import ID, RECEIPTS, SESSIONS, TEXT, TIME
+from reelmesh.analytics.schema import ID, RECEIPTS, SESSION_MS, SESSIONS, TEXT, TIME
 from reelmesh.analytics.v1.experiment_pb2 import ExposureRecord
 from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
 from reelmesh.telemetry.v1.event_pb2 import EventType
@@ -255,7 +255,7 @@ _ENGINES = {
     # By the time in the session's id: an exposure that is told again tells another time.
     "exposures": (
         ("organization", "experiment", "session"),
-        "toYYYYMM(fromUnixTimestamp64Milli(toInt64(reinterpretAsUInt64(reverse(substring(session, 1, 6))))))",
+        f"toYYYYMM(fromUnixTimestamp64Milli({SESSION_MS}))",
     ),
 }
 

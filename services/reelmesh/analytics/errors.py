@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from reelmesh.mesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from reelmesh.mesh.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 
 
 class TimeRangeInvalid(InvalidArgument):
@@ -63,3 +70,9 @@ class TooManyExperiments(ResourceExhausted):
     """As many experiments run as may at once."""
 
     reason = "TOO_MANY_EXPERIMENTS"
+
+
+class RollupBehind(Unavailable):
+    """What has arrived is not counted yet."""
+
+    reason = "ROLLUP_BEHIND"

@@ -11,7 +11,7 @@ from typing import Any
 
 from clickhouse_connect.cc_sqlalchemy.datatypes import sqltypes as types
 from clickhouse_connect.cc_sqlalchemy.ddl import tableengine as engines
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, ColumnElement, MetaData, Table, func
 
 WAREHOUSE = MetaData()
 """All tables whose columns stand here; those of raw records follow their .proto (columns.py)."""
@@ -128,8 +128,13 @@ def _latest(name: str) -> Column[object]:
     return Column(name, types.AggregateFunction("argMax", types.String, TIME))
 
 
+def began_ms(session: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return when a session began, in ms since 1970, by its id."""
+    return func.toInt64(func.reinterpretAsUInt64(func.reverse(func.substring(session, 1, 6))))
+
+
 SESSION_MS = "toInt64(reinterpretAsUInt64(reverse(substring(session, 1, 6))))"
-"""When a session began, in ms, by its id."""
+"""The same of the column `session`, where an engine takes text."""
 
 SESSIONS = Table(
     "sessions",
@@ -216,12 +221,15 @@ ERASURES = Table(
     WAREHOUSE,
     Column("organization", TEXT),
     Column("viewer", types.String),  # the pseudonym in hex; empty for all of the organization
-    Column("sessions", types.Array(ID)),
-    Column("minutes", types.Array(types.DateTime("UTC"))),
-    Column("asked", types.DateTime64(3, "UTC")),
+    Column("sessions", types.Array(types.String)),  # in hex
+    Column("minutes", types.Array(types.UInt32)),  # seconds since 1970
+    Column("asked_ms", types.Int64),
+    Column("done", types.UInt8),
     Column("version", types.UInt64),
     engines.ReplacingMergeTree(
-        version="version", order_by=["organization", "viewer"], ttl="toDateTime(asked) + INTERVAL 7 DAY"
+        version="version",
+        order_by=["organization", "viewer"],
+        ttl="toDateTime(fromUnixTimestamp64Milli(asked_ms)) + INTERVAL 7 DAY",
     ),
 )
 """Whom to forget, and what is known of it until that is done: an erasure that was cut off goes on, and what arrives

@@ -6,7 +6,7 @@ import itertools
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,8 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from reelmesh.analytics import paging
+from reelmesh.analytics.audit import Audit
+from reelmesh.analytics.erasure import Erasure
 from reelmesh.analytics.export import Export
 from reelmesh.analytics.history import History
 from reelmesh.analytics.live import Concurrents, Count
@@ -60,11 +62,20 @@ class Readers:
     tail: Tail
 
 
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What looks after the tables."""
+
+    audit: Audit
+    erasure: Erasure
+
+
 class AnalyticsService(AnalyticsServiceServicer):
     """See the contract for what each rpc does."""
 
-    def __init__(self, readers: Readers, clock: Clock) -> None:
+    def __init__(self, readers: Readers, upkeep: Upkeep, clock: Clock) -> None:
         self._readers = readers
+        self._upkeep = upkeep
         self._clock = clock
 
     async def QueryMetrics(self, request: pb.QueryMetricsRequest, context: Context) -> pb.QueryMetricsResponse:
@@ -160,6 +171,24 @@ class AnalyticsService(AnalyticsServiceServicer):
             only_open=request.open,
         )
         return pb.ListAlertsResponse(alerts=found, next_page_token=encode_page_token(further))
+
+    async def EraseViewer(self, request: pb.EraseViewerRequest, context: Context) -> pb.EraseViewerResponse:
+        """Forget a viewer."""
+        organization = organization_of(request.parent)
+        return pb.EraseViewerResponse(events=await self._upkeep.erasure.erase_viewer(organization, request.viewer))
+
+    async def EraseOrganization(
+        self, request: pb.EraseOrganizationRequest, context: Context
+    ) -> pb.EraseOrganizationResponse:
+        """Forget an organization's viewers."""
+        events = await self._upkeep.erasure.erase_organization(organization_of(request.parent))
+        return pb.EraseOrganizationResponse(events=events)
+
+    async def GetAudit(self, request: pb.GetAuditRequest, context: Context) -> pb.GetAuditResponse:
+        """Count the same from each table."""
+        span = self._span(request.time_range) if request.HasField("time_range") else None
+        figures = await self._upkeep.audit.figures(organization_of(request.parent), span)
+        return pb.GetAuditResponse(figures=[report_pb2.AuditFigures(**asdict(each)) for each in figures])
 
     def _span(self, given: report_pb2.TimeRange, length: timedelta = timedelta(days=1)) -> Span:
         start = _seconds(given.start_time) if given.HasField("start_time") else None

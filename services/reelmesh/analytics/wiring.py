@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from reelmesh.analytics.audit import Audit
 from reelmesh.analytics.columns import STREAMS, Stream
+from reelmesh.analytics.departures import Departures
+from reelmesh.analytics.erasure import Erasure
 from reelmesh.analytics.experiment_results import ResultsReader
 from reelmesh.analytics.experiment_service import ExperimentService
 from reelmesh.analytics.experiment_store import CassandraExperimentStore, KafkaExposureLog
@@ -19,7 +22,7 @@ from reelmesh.analytics.migrations import Placement, migrate
 from reelmesh.analytics.reports import Reports
 from reelmesh.analytics.retention import Retention
 from reelmesh.analytics.rollups import Rollups
-from reelmesh.analytics.service import AnalyticsService, Readers
+from reelmesh.analytics.service import AnalyticsService, Readers, Upkeep
 from reelmesh.analytics.sessions import Sessions
 from reelmesh.analytics.sink import EVENT_BYTES, Sink
 from reelmesh.analytics.store import WarehouseInserter, burying
@@ -40,9 +43,11 @@ from reelmesh.stores.events import (
     DECISIONS,
     DELIVERIES,
     EXPOSURES,
+    IDENTITY_EVENTS,
     POPULARITY,
     TELEMETRY,
     Publisher,
+    Subscription,
     arriving,
     ensure_topics,
 )
@@ -50,7 +55,7 @@ from reelmesh.stores.migrations import migrate as migrate_keyspace
 from reelmesh.stores.warehouse import Warehouse
 from reelmesh.telemetry.v1.record_pb2 import DeliveryRecord, TelemetryRecord
 
-TOPICS = (TELEMETRY, DELIVERIES, DECISIONS, EXPOSURES, ALERTS, POPULARITY)
+TOPICS = (TELEMETRY, DELIVERIES, DECISIONS, EXPOSURES, ALERTS, POPULARITY, IDENTITY_EVENTS)
 SOURCES: dict[str, tuple[Stream, type[Message]]] = {
     TELEMETRY: (STREAMS["events"], TelemetryRecord),
     DELIVERIES: (STREAMS["deliveries"], DeliveryRecord),
@@ -83,10 +88,21 @@ async def build(config: Config, stores: Stores) -> Target:
         concurrents=Concurrents(warehouse, stores.clock),
         tail=Tail(lambda: arriving(stores.kafka, stores.process, TELEMETRY)),
     )
-    service = AnalyticsService(readers, stores.clock)
+    rollups, pseudonym = filled.rollups, pseudonyms(config).of
+    erasure = Erasure(
+        warehouse,
+        stores.clock,
+        stores.ids,
+        pseudonym,
+        settle=rollups.wait_until_fresh,
+        recount=rollups.round,
+        on_cluster=placement(settings).on_cluster,
+    )
+    audit = Audit(warehouse, stores.clock, rollups.wait_until_fresh, settings.events_days)
+    service = AnalyticsService(readers, Upkeep(audit, erasure), stores.clock)
     trials = CassandraExperimentStore(cassandra)
     log = KafkaExposureLog(stores.publisher(EXPOSURE_BATCH, waiting_bytes=EXPOSURE_BYTES))
-    assignments = Assignments(Running(trials, time.monotonic), log, pseudonyms(config).of)
+    assignments = Assignments(Running(trials, time.monotonic), log, pseudonym)
     experiments = ExperimentService(Experiments(trials, stores.clock), assignments, ResultsReader(warehouse))
     return Target(
         name="analytics",
@@ -100,7 +116,18 @@ async def build(config: Config, stores: Stores) -> Target:
                 lambda server: add_ExperimentServiceServicer_to_server(experiments, server),
             ),
         ],
-        background=[filled.batches, filled.rollups],
+        background=[
+            filled.batches,
+            rollups,
+            erasure,
+            Subscription(
+                stores.kafka,
+                stores.publisher(),
+                [IDENTITY_EVENTS],
+                "analytics-departures",
+                Departures(erasure).handle,
+            ),
+        ],
         checks=[warehouse.ping, cassandra.ping],
         finish=[assignments.finish, warehouse.close],
     )

@@ -71,6 +71,12 @@ _END = object()
 _T = TypeVar("_T")
 
 
+class WarehouseUnavailable(Unavailable):
+    """ClickHouse does not answer, or cannot now."""
+
+    reason = "WAREHOUSE_UNAVAILABLE"
+
+
 class Refused(Exception):
     """ClickHouse will never do what it was asked: the statement is wrong, or data that it cannot read.
 
@@ -206,7 +212,7 @@ class Warehouse:
         try:
             running = asyncio.get_running_loop().run_in_executor(threads, call)
         except RuntimeError as error:
-            raise Unavailable("the warehouse is closed") from error
+            raise WarehouseUnavailable("the warehouse is closed") from error
         try:
             return await running
         except ClickHouseError as error:
@@ -223,7 +229,7 @@ def _translated(error: Exception) -> Exception:
     told = re.search(r"Code: (\d+)", str(error))
     code = int(told[1]) if told else None
     if isinstance(error, OperationalError) or code is None or code in PASSING:
-        return Unavailable(f"the warehouse does not answer: {error}")
+        return WarehouseUnavailable(f"the warehouse does not answer: {error}")
     return Refused(str(error), code)
 
 

@@ -60,15 +60,14 @@ export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
  */
 export type TimeRange = Message<"reelmesh.analytics.v1.TimeRange"> & {
   /**
-   * From this time on; 24 hours before end_time where it is absent. Rounded down to the granularity: to the minute in a
-   * report of the whole time, or to the hour or day where it was so long ago that no finer figures are kept.
+   * From this time on; 24 hours before end_time where it is absent. Rounded down to the granularity.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * Before this time; now where it is absent. Rounded up in the same way.
+   * Before this time; now where it is absent. Rounded up to the granularity.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 2;
    */
@@ -89,7 +88,7 @@ export const TimeRangeSchema: GenMessage<TimeRange> = /*@__PURE__*/
  */
 export type MetricRow = Message<"reelmesh.analytics.v1.MetricRow"> & {
   /**
-   * When its span began; absent in a report of the whole time. A span in which nothing happened has no row.
+   * When its span began; absent in a report of the whole time.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
@@ -410,7 +409,7 @@ export type AuditFigures = Message<"reelmesh.analytics.v1.AuditFigures"> & {
   table: string;
 
   /**
-   * Rows of events as they were inserted, repeats included; 0 for a table that does not keep them.
+   * Events as they arrived, repeats included; a table that does not keep that says the same as distinct_events.
    *
    * @generated from field: int64 events_sent = 2;
    */
@@ -555,8 +554,7 @@ export enum Metric {
    * Overall score, 0 to 100, higher being better: 100 × (1 − failure ratio − exit ratio) × startup × smoothness ×
    * picture, where startup = 1 up to 400 ms of mean startup time and falls by half for each further 4 s; smoothness =
    * exp(−8 × rebuffer ratio); picture = 1 − 0.3 × upscale ratio. A view that fails counts as nothing, one that waits or
-   * stalls as less; what could not be measured, since nothing started or played, counts as good; it is never below 0.
-   * Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
+   * stalls as less. Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
    *
    * @generated from enum value: METRIC_SCORE = 13;
    */
@@ -660,7 +658,7 @@ export enum Dimension {
   PLAYER_VERSION = 6,
 
   /**
-   * Experiment and arm, "experiment:arm"; a viewing that is in several counts in each, one that is in none under "".
+   * Experiment and arm, "experiment:arm"; a viewing that is in several counts in each.
    *
    * @generated from enum value: DIMENSION_EXPERIMENT = 7;
    */
