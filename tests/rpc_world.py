@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from reelmesh_tools.stack.client import Stack
 
-OWN = frozenset({"KEY_SYSTEM_DISABLED", "SIGNATURE_MISSING", "TOKEN_REQUIRED"})
+OWN = frozenset({"KEY_SYSTEM_DISABLED", "SIGNATURE_MISSING", "TELEMETRY_TOKEN_INVALID", "TOKEN_REQUIRED"})
 """Reasons by which rpcs refuse an empty request themselves: not configured, or opened by what a request carries."""
 
 

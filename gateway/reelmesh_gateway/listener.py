@@ -137,7 +137,10 @@ def _filters(mesh: Mesh, contracts: Contracts, folder: Path, keys: KeyFiles) -> 
                 "reject_unknown_query_parameters": True,
                 "reject_binding_body_field_collisions": True,
             },
-            max_request_body_size=limits.max_request_bytes,
+            # The buffer before it has refused what is too large for its route.
+            max_request_body_size=max(
+                limits.max_request_bytes, *(service.max_request_bytes for service in mesh.routed().values())
+            ),
             max_response_body_size=limits.max_response_bytes,
         ),
         extension(

@@ -87,6 +87,16 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How often someone may ask."""
+
+    per_second: int = setting(0, least=0)
+    """Requests in a second, for as long as one likes; 0 sets no limit."""
+    burst: int = setting(0, least=0)
+    """Requests at once, after a quiet time; no less than per_second."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One service of the mesh: gRPC with mutual TLS where `grpc` names something, plain HTTP where `paths` does."""
 
@@ -104,6 +114,11 @@ class Service:
     """Deadline of a unary rpc for a caller that sets none; the gateway also shortens a longer one to it."""
     stream_idle_timeout: timedelta = setting(timedelta(minutes=5), least=_MOMENT)
     """How long a stream, which has no deadline, may pass without a byte in either direction."""
+    max_request_bytes: Size = setting(Size(0), least=0)
+    """Largest body of an ordinary request to it; 0 leaves that to the gateway's limits. A service that is given more
+    than it takes can say itself what is wrong."""
+    address_rate: Rate | None = setting(None)
+    """How often one network address may call it, counted apart, where it is not as the gateway's limits say."""
     retry: Retry = setting(Retry())
     """How rpcs without side effects are retried."""
     health: Health = setting(Health())
@@ -147,16 +162,6 @@ class Issuer:
     """How long it may take to give its keys."""
     authorities: Path = setting(Path("/etc/ssl/certs/ca-certificates.crt"))
     """Certificates of the authorities that may vouch for jwks_uri."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How often someone may ask."""
-
-    per_second: int = setting(0, least=0)
-    """Requests in a second, for as long as one likes; 0 sets no limit."""
-    burst: int = setting(0, least=0)
-    """Requests at once, after a quiet time; no less than per_second."""
 
 
 @dataclass(frozen=True, slots=True)

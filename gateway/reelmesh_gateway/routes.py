@@ -14,7 +14,7 @@ from typing import Any
 from reelmesh_gateway import rates
 from reelmesh_gateway.contracts import Contracts, Method
 from reelmesh_gateway.envoy import Node, seconds, typed
-from reelmesh_gateway.mesh import Cors, Mesh, Service, Tls
+from reelmesh_gateway.mesh import Cors, Gateway, Limits, Mesh, Service, Tls
 
 CORS = "envoy.filters.http.cors"
 BUFFER = "envoy.filters.http.buffer"
@@ -59,8 +59,8 @@ def _routes(mesh: Mesh, contracts: Contracts) -> Iterator[Node]:
     paths = []
     for name, service in mesh.routed().items():
         for method in routed_methods(service, contracts):
-            yield _rpc(name, service, method)
-            yield from _before_transcoding(name, service, method, mesh.gateway.cors)
+            yield _rpc(name, service, method, mesh.gateway.limits)
+            yield from _before_transcoding(name, service, method, mesh.gateway)
         paths += [(path, name, service) for path in service.paths]
     # What the transcoder knows never gets here; what it does not know must not fall through to the web page.
     yield _refuse({"prefix": "/v1/"}, 404, "no such resource or method")
@@ -72,8 +72,8 @@ def _routes(mesh: Mesh, contracts: Contracts) -> Iterator[Node]:
     yield _refuse({"prefix": "/"}, 405, "only GET and HEAD", transcode=False)
 
 
-def _rpc(name: str, service: Service, method: Method) -> Node:
-    filters = {TRANSCODER: _OFF, **({BUFFER: _OFF} if method.streaming else {})}
+def _rpc(name: str, service: Service, method: Method, limits: Limits) -> Node:
+    filters = {TRANSCODER: _OFF, **_own(service, limits), **({BUFFER: _OFF} if method.streaming else {})}
     return {
         "name": method.path,
         "match": {"path": method.path, "headers": [_GRPC_CONTENT]},
@@ -82,9 +82,18 @@ def _rpc(name: str, service: Service, method: Method) -> Node:
     }
 
 
-def _before_transcoding(name: str, service: Service, method: Method, cors: Cors) -> Iterator[Node]:
+def _own(service: Service, limits: Limits) -> Node:
+    """Return the settings of filters that are a service's own."""
+    filters = rates.own(limits, service.address_rate)
+    if service.max_request_bytes:
+        buffer = {"max_request_bytes": service.max_request_bytes}
+        filters[BUFFER] = typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer=buffer)
+    return filters
+
+
+def _before_transcoding(name: str, service: Service, method: Method, gateway: Gateway) -> Iterator[Node]:
     """Routes for requests that pass the filters before the transcoder with settings of their own."""
-    filters: Node = {}
+    cors, filters = gateway.cors, _own(service, gateway.limits)
     if method.client_streaming:
         filters[BUFFER] = _OFF
     for rule in method.http:

@@ -51,10 +51,12 @@ def read(body: bytes, token: str) -> Beacon:
         document = json.loads(body)
         if not isinstance(document, dict):
             raise JsonInvalid("a beacon is an object: a ReportRequest as protobuf JSON")
-        events = document.pop("events", None) or []
+        events = document.pop("events", None)
         request = json_format.ParseDict(document, ReportRequest())
     except (ValueError, RecursionError, json_format.ParseError) as error:
         raise JsonInvalid("the beacon is no ReportRequest as protobuf JSON") from error
+    if events is None:
+        events = []
     if not isinstance(events, list):
         raise JsonInvalid("events is a list")
     if len(events) > MOST_EVENTS:

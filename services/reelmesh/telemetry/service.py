@@ -14,12 +14,15 @@ from google.protobuf import json_format
 from reelmesh.mesh import person
 from reelmesh.mesh.interceptors import validate
 from reelmesh.telemetry import beacons
+from reelmesh.telemetry.deliveries import Deliveries
 from reelmesh.telemetry.door import Door
 from reelmesh.telemetry.model import Outcome, Place, Sent
 from reelmesh.telemetry.records import strip
+from reelmesh.telemetry.reports import Reports
 from reelmesh.telemetry.v1 import telemetry_service_pb2 as pb
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
 from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import TelemetryServiceServicer
+from reelmesh.telemetry.validation import Refused
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,8 +30,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class TelemetryService(TelemetryServiceServicer):
     """See the contract for what each rpc does."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, reports: Reports, deliveries: Deliveries) -> None:
         self._door = door
+        self._reports = reports
+        self._deliveries = deliveries
         self._validator = protovalidate.Validator()
 
     async def Report(self, request: pb.ReportRequest, context: Context) -> pb.ReportResponse:
@@ -60,6 +65,18 @@ class TelemetryService(TelemetryServiceServicer):
         )
         return pb.ReportJsonResponse(body=_json(await self._door.report(sent)))
 
+    async def ReportCmcd(self, request: pb.ReportCmcdRequest, context: Context) -> pb.ReportCmcdResponse:
+        """Take lines of CMCD version 2."""
+        outcome = await self._reports.take(request.body.data, request.token, request.consent, _place())
+        return pb.ReportCmcdResponse(body=_json(outcome) if outcome.refused else HttpBody())
+
+    async def ReportDeliveries(
+        self, request: pb.ReportDeliveriesRequest, context: Context
+    ) -> pb.ReportDeliveriesResponse:
+        """Take lines of an edge's request log."""
+        accepted, refused = await self._deliveries.take(request.cdn, request.lines)
+        return pb.ReportDeliveriesResponse(accepted=accepted, refusals=map(_refusal, refused))
+
     async def _report(self, request: pb.ReportRequest) -> Outcome:
         sent = Sent(strip(request), request.ByteSize(), TelemetryRecord.SOURCE_REPORT, _place())
         return await self._door.report(sent)
@@ -69,11 +86,15 @@ def outcome_to_proto(outcome: Outcome) -> pb.ReportResponse:
     """Write what became of a batch as the contract does."""
     return pb.ReportResponse(
         accepted=outcome.accepted,
-        refusals=[pb.Refusal(index=each.index, reason=each.reason, field=each.field) for each in outcome.refused],
+        refusals=map(_refusal, outcome.refused),
         gaps=[pb.SequenceGap(first=first, last=last) for first, last in outcome.gaps],
         server_time_ms=outcome.time_ms,
         sampled=outcome.sampled,
     )
+
+
+def _refusal(refused: Refused) -> pb.Refusal:
+    return pb.Refusal(index=refused.index, reason=refused.reason, field=refused.field)
 
 
 def _json(outcome: Outcome) -> HttpBody:

@@ -162,10 +162,11 @@ def _problem(event: TelemetryEvent, oldest: int, newest: int) -> tuple[str, str]
         return "TYPE_UNKNOWN", "type"
     if event.state not in _STATES:
         return "TYPE_UNKNOWN", "state"
-    return next(_out_of_bounds(event), None)
+    return next(out_of_bounds(event), None)
 
 
-def _out_of_bounds(event: TelemetryEvent) -> Iterator[tuple[str, str]]:
+def out_of_bounds(event: TelemetryEvent) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an event's numbers and texts: the reason to refuse it, and the field."""
     if not math.isfinite(event.playback_rate):
         yield "NOT_FINITE", "playback_rate"
     for field, most in (*MOST.items(), ("playback_rate", MOST_RATE)):

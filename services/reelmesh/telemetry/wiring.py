@@ -11,15 +11,18 @@ from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import DELIVERIES, TELEMETRY, ensure_topics
 from reelmesh.telemetry.broker import BATCH, SECONDS, WAITING_BYTES, KafkaBroker
 from reelmesh.telemetry.countries import Countries
+from reelmesh.telemetry.deliveries import Deliveries
 from reelmesh.telemetry.door import Door
 from reelmesh.telemetry.records import Records
+from reelmesh.telemetry.reports import Reports
 from reelmesh.telemetry.sampling import Sampling
 from reelmesh.telemetry.service import TelemetryService
 from reelmesh.telemetry.tokens import Tokens
 from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import add_TelemetryServiceServicer_to_server
 
-MESSAGE_BYTES = 16 << 20
-"""Largest message that is read; beyond the contract's limit it is refused with the contract's reason."""
+MESSAGE_BYTES = 13 << 20
+"""Largest message that is read, a little more than the gateway passes on; beyond the contract's limit it is refused by
+the contract's reason."""
 
 
 async def build(config: Config, stores: Stores) -> Target:
@@ -30,16 +33,18 @@ async def build(config: Config, stores: Stores) -> Target:
     pseudonyms, sampling = _pseudonyms(config.telemetry), _sampling(config.telemetry)
     tokens = Tokens(PublicKeys(config.telemetry.token_jwks), pseudonyms.of, stores.clock)
     countries = Countries() if config.telemetry.geoip else None
+    deliveries = Deliveries(broker, countries, stores.clock, DELIVERIES)
     door = Door(tokens, sampling, Records(countries, sampling.weight), broker, stores.clock, TELEMETRY)
+    service = TelemetryService(door, Reports(door, tokens, stores.clock), deliveries)
+    # Healthy also without Kafka: a batch is then refused in a way that says when to try again; the gateway could not.
     return Target(
         name="telemetry",
         services=[
             Service(
                 "reelmesh.telemetry.v1.TelemetryService",
-                lambda server: add_TelemetryServiceServicer_to_server(TelemetryService(door), server),
+                lambda server: add_TelemetryServiceServicer_to_server(service, server),
             )
         ],
-        checks=[publisher.ping],
         message_bytes=MESSAGE_BYTES,
     )
 

@@ -376,8 +376,11 @@ class ReportCmcdRequest(_message.Message):
 
     BODY_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Telemetry token of the viewing."""
+    consent: Global___Consent.ValueType
+    """What the viewer agreed to; the page that gives the player this address says so in it."""
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody:
         """Lines of key-value pairs as CTA-5004-B encodes them."""
@@ -387,10 +390,11 @@ class ReportCmcdRequest(_message.Message):
         *,
         body: _httpbody_pb2.HttpBody | None = ...,
         token: _builtins.str = ...,
+        consent: Global___Consent.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "consent", b"consent", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,10 +66,15 @@ class TelemetryServiceStub:
     ReportCmcd: _grpc.UnaryUnaryMultiCallable[_telemetry_service_pb2.ReportCmcdRequest, _telemetry_service_pb2.ReportCmcdResponse]
     """ReportCmcd takes event reports of CMCD version 2 as players post them (application/cmcd, a line each). Point a
     player's event target at this address with the viewing's token. Keys are translated to TelemetryEvents; keys that are
-    not of CMCD and no custom key are refused as UNKNOWN_KEY with their line. Answers 204 without a body when every line
-    was accepted, else 200 with ReportResponse as JSON. Callers: as Report. Idempotent by line.
+    not of CMCD and no custom key are refused as UNKNOWN_KEY with their line. Answers an empty body when every line was
+    accepted, else ReportResponse as JSON. Callers: as Report. Idempotent by line.
 
-    Errors: as Report.
+    Players say what they do; what it adds up to is counted here, from the times of their lines. A viewing begins with the
+    first line (sn=0) and has started with the first that has msd. Stalls are rebufferings (sta=r) after playing, unless
+    the player counts them itself (bsa, bsda). The sid may be an id of the player's own, but no session of another viewing:
+    a UUID of version 7 is taken for one of ours.
+
+    Errors: as Report; BATCH_TOO_LARGE is more than 500 lines or 1 MiB.
     """
     ReportDeliveries: _grpc.UnaryUnaryMultiCallable[_telemetry_service_pb2.ReportDeliveriesRequest, _telemetry_service_pb2.ReportDeliveriesResponse]
     """ReportDeliveries takes lines of an edge's request log, with the CMCD version 1 keys that players sent in the query or
@@ -116,10 +121,15 @@ class TelemetryServiceAsyncStub(TelemetryServiceStub):
     ReportCmcd: _aio.UnaryUnaryMultiCallable[_telemetry_service_pb2.ReportCmcdRequest, _telemetry_service_pb2.ReportCmcdResponse]  # type: ignore[assignment]
     """ReportCmcd takes event reports of CMCD version 2 as players post them (application/cmcd, a line each). Point a
     player's event target at this address with the viewing's token. Keys are translated to TelemetryEvents; keys that are
-    not of CMCD and no custom key are refused as UNKNOWN_KEY with their line. Answers 204 without a body when every line
-    was accepted, else 200 with ReportResponse as JSON. Callers: as Report. Idempotent by line.
+    not of CMCD and no custom key are refused as UNKNOWN_KEY with their line. Answers an empty body when every line was
+    accepted, else ReportResponse as JSON. Callers: as Report. Idempotent by line.
 
-    Errors: as Report.
+    Players say what they do; what it adds up to is counted here, from the times of their lines. A viewing begins with the
+    first line (sn=0) and has started with the first that has msd. Stalls are rebufferings (sta=r) after playing, unless
+    the player counts them itself (bsa, bsda). The sid may be an id of the player's own, but no session of another viewing:
+    a UUID of version 7 is taken for one of ours.
+
+    Errors: as Report; BATCH_TOO_LARGE is more than 500 lines or 1 MiB.
     """
     ReportDeliveries: _aio.UnaryUnaryMultiCallable[_telemetry_service_pb2.ReportDeliveriesRequest, _telemetry_service_pb2.ReportDeliveriesResponse]  # type: ignore[assignment]
     """ReportDeliveries takes lines of an edge's request log, with the CMCD version 1 keys that players sent in the query or
@@ -187,10 +197,15 @@ class TelemetryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_telemetry_service_pb2.ReportCmcdResponse, _abc.Awaitable[_telemetry_service_pb2.ReportCmcdResponse]]:
         """ReportCmcd takes event reports of CMCD version 2 as players post them (application/cmcd, a line each). Point a
         player's event target at this address with the viewing's token. Keys are translated to TelemetryEvents; keys that are
-        not of CMCD and no custom key are refused as UNKNOWN_KEY with their line. Answers 204 without a body when every line
-        was accepted, else 200 with ReportResponse as JSON. Callers: as Report. Idempotent by line.
+        not of CMCD and no custom key are refused as UNKNOWN_KEY with their line. Answers an empty body when every line was
+        accepted, else ReportResponse as JSON. Callers: as Report. Idempotent by line.
 
-        Errors: as Report.
+        Players say what they do; what it adds up to is counted here, from the times of their lines. A viewing begins with the
+        first line (sn=0) and has started with the first that has msd. Stalls are rebufferings (sta=r) after playing, unless
+        the player counts them itself (bsa, bsda). The sid may be an id of the player's own, but no session of another viewing:
+        a UUID of version 7 is taken for one of ours.
+
+        Errors: as Report; BATCH_TOO_LARGE is more than 500 lines or 1 MiB.
         """
 
     @_abc_1.abstractmethod
