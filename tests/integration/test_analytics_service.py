@@ -15,6 +15,8 @@ from analytics_world import VIDEOS, Audience, arrive, audience, counted, happene
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy import func, literal, select
 
+from reelmesh.analytics.audit import Audit
+from reelmesh.analytics.erasure import Erasure
 from reelmesh.analytics.errors import SessionUnknown
 from reelmesh.analytics.export import Export
 from reelmesh.analytics.history import History
@@ -79,7 +81,8 @@ def serve(warehouse: Warehouse, source: _Source | None = None) -> AnalyticsServi
         concurrents=Concurrents(warehouse, _Clock()),
         tail=Tail(source or _Source()),
     )
-    return AnalyticsService(readers, cast("Upkeep", None), _Clock())
+    upkeep = Upkeep(cast("Audit", None), cast("Erasure", None), lambda: NOW)
+    return AnalyticsService(readers, upkeep, _Clock())
 
 
 async def test_pages_of_a_report_stay_on_the_span_of_the_first(warehouse: Warehouse, people: Audience) -> None:
@@ -95,6 +98,7 @@ async def test_pages_of_a_report_stay_on_the_span_of_the_first(warehouse: Wareho
         answer = await service.QueryMetrics(request, NOBODY)
         rows += answer.rows
         assert len(answer.rows) <= 5
+        assert answer.fresh_time.ToDatetime(UTC) == NOW
         request.page_token = answer.next_page_token
         if not request.page_token:
             break

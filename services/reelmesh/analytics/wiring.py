@@ -99,7 +99,7 @@ async def build(config: Config, stores: Stores) -> Target:
         on_cluster=placement(settings).on_cluster,
     )
     audit = Audit(warehouse, stores.clock, rollups.wait_until_fresh, settings.events_days)
-    service = AnalyticsService(readers, Upkeep(audit, erasure), stores.clock)
+    service = AnalyticsService(readers, Upkeep(audit, erasure, rollups.fresh_time), stores.clock)
     trials = CassandraExperimentStore(cassandra)
     log = KafkaExposureLog(stores.publisher(EXPOSURE_BATCH, waiting_bytes=EXPOSURE_BYTES))
     assignments = Assignments(Running(trials, time.monotonic), log, pseudonym)
