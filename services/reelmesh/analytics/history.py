@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select, tuple_
 
+from reelmesh.analytics.alert_rows import BODY, alert_of
 from reelmesh.analytics.reading import Reader, latest
 from reelmesh.analytics.schema import ALERTS
 from reelmesh.analytics.v1.alert_pb2 import Alert
@@ -27,7 +28,7 @@ class History:
         Raises PageTokenInvalid, Unavailable.
         """
         start = func.toUnixTimestamp64Milli(_C.start_time)
-        query = select(func.hex(_C.body), start, func.hex(_C.alert)).where(_C.organization == organization)
+        query = select(BODY, start, func.hex(_C.alert)).where(_C.organization == organization)
         if only_open:
             query = query.where(func.toUnixTimestamp64Milli(_C.end_time) == 0)
         if after:
@@ -36,7 +37,7 @@ class History:
             query = query.where(tuple_(_C.start_time, _C.alert) < place)
         query = query.order_by(_C.start_time.desc(), _C.alert.desc()).limit(size + 1)
         found = await self._reader.rows(latest(query))
-        alerts = [Alert.FromString(bytes.fromhex(body)) for body, *_ in found[:size]]
+        alerts = [alert_of(body) for body, *_ in found[:size]]
         if len(found) <= size:
             return alerts, ""
         _, time, alert = found[size - 1]

@@ -92,6 +92,10 @@ class Rollups:
         """Return a time before which all that was received is counted; None while that is not known."""
         return None if self._fresh_ms is None else datetime.fromtimestamp(self._fresh_ms / 1000, UTC)
 
+    async def turned(self) -> None:
+        """Wait for the end of a round."""
+        await self._turn.wait()
+
     async def wait_until_fresh(self, wanted: datetime, seconds: float) -> bool:
         """Wait until what was received before `wanted` is counted. Return False when that takes longer than so."""
         try:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from reelmesh.analytics.alert_reading import AlertReader
+from reelmesh.analytics.alerts import Alerts
+from reelmesh.analytics.announce import Announcements
 from reelmesh.analytics.audit import Audit
 from reelmesh.analytics.columns import STREAMS, Stream
 from reelmesh.analytics.departures import Departures
@@ -19,6 +22,8 @@ from reelmesh.analytics.export import Export
 from reelmesh.analytics.history import History
 from reelmesh.analytics.live import Concurrents
 from reelmesh.analytics.migrations import Placement, migrate
+from reelmesh.analytics.popularity import Popularity
+from reelmesh.analytics.popularity_store import CassandraPopularityStore
 from reelmesh.analytics.reports import Reports
 from reelmesh.analytics.retention import Retention
 from reelmesh.analytics.rollups import Rollups
@@ -104,6 +109,25 @@ async def build(config: Config, stores: Stores) -> Target:
     log = KafkaExposureLog(stores.publisher(EXPOSURE_BATCH, waiting_bytes=EXPOSURE_BYTES))
     assignments = Assignments(Running(trials, time.monotonic), log, pseudonym)
     experiments = ExperimentService(Experiments(trials, stores.clock), assignments, ResultsReader(warehouse))
+    announcements = Announcements(stores.publisher())
+    popularity = Popularity(
+        warehouse,
+        CassandraPopularityStore(cassandra),
+        announcements.passed,
+        stores.clock,
+        settings.popularity_thresholds,
+        turned=rollups.turned,
+        leads=filled.leads,
+    )
+    alerts = Alerts(
+        warehouse,
+        AlertReader(warehouse, weight_of(config)),
+        announcements,
+        stores.clock,
+        leads=filled.leads,
+        seconds=settings.alert_seconds,
+        days=settings.baseline_days,
+    )
     return Target(
         name="analytics",
         services=[
@@ -120,6 +144,8 @@ async def build(config: Config, stores: Stores) -> Target:
             filled.batches,
             rollups,
             erasure,
+            popularity,
+            alerts,
             Subscription(
                 stores.kafka,
                 stores.publisher(),
@@ -139,6 +165,10 @@ class Filling:
 
     batches: Batches
     rollups: Rollups
+
+    def leads(self) -> bool:
+        """Say whether this process does what one process does for all."""
+        return self.batches.owns(TELEMETRY, 0)
 
 
 def filling(
@@ -174,3 +204,9 @@ def pseudonyms(config: Config) -> Pseudonyms:
         return Pseudonyms.load(config.telemetry.viewer_key)
     except (OSError, ValueError) as error:
         raise SettingError(f"telemetry.viewer_key: {error}") from error
+
+
+def weight_of(config: Config) -> int:
+    """Return how many viewings one that was kept stands for."""
+    part = config.telemetry.sampling
+    return max(1, round(1 / part)) if part > 0 else 1

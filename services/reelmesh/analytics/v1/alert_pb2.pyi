@@ -47,13 +47,17 @@ class Alert(_message.Message):
         observed_views: _builtins.int
         """See above."""
         baseline: _builtins.float
-        """Value at the same hour of the days before, and its views."""
+        """Value at the same hour of the days before, and its views: of the whole organization, for a video or a player that
+        is too new to have a past.
+        """
         baseline_views: _builtins.int
         """See above."""
         baseline_days: _builtins.int
         """Days that the baseline is made of."""
         z_score: _builtins.float
-        """How unlikely the difference is by chance, as a z score of two proportions."""
+        """How unlikely the difference is by chance, as a z score of two proportions, or what Fisher's exact test is worth where
+        that is less. Time is counted in windows full of it, which no viewing exceeds.
+        """
         window_minutes: _builtins.int
         """Length of the window, in minutes."""
         @_builtins.property

@@ -103,7 +103,8 @@ export type Alert_Evidence = Message<"reelmesh.analytics.v1.Alert.Evidence"> & {
   observedViews: bigint;
 
   /**
-   * Value at the same hour of the days before, and its views.
+   * Value at the same hour of the days before, and its views: of the whole organization, for a video or a player that
+   * is too new to have a past.
    *
    * @generated from field: double baseline = 3;
    */
@@ -124,7 +125,8 @@ export type Alert_Evidence = Message<"reelmesh.analytics.v1.Alert.Evidence"> & {
   baselineDays: number;
 
   /**
-   * How unlikely the difference is by chance, as a z score of two proportions.
+   * How unlikely the difference is by chance, as a z score of two proportions, or what Fisher's exact test is worth where
+   * that is less. Time is counted in windows full of it, which no viewing exceeds.
    *
    * @generated from field: double z_score = 6;
    */
