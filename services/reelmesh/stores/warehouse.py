@@ -8,6 +8,7 @@ nobody here puts values into text.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -91,12 +92,14 @@ class Refused(Exception):
 class Warehouse:
     """A connection to the warehouse."""
 
-    def __init__(self, connect: Callable[[], Client], embedded: str = "") -> None:
-        """`embedded` is how chDB connects; empty for a server."""
+    def __init__(self, connect: Callable[[], Client], embedded: str = "", schemas: Path | None = None) -> None:
+        """`embedded` is how chDB connects, and `schemas` where it keeps schemas of formats; neither for a server."""
         self._connect = connect
         self._embedded = embedded
+        self._schemas = schemas
         self.server = not embedded
         """Whether it is a server, which others may use too."""
+        self._written: set[Path] = set()
         self._own = threading.local()
         self._clients: list[Client] = []
         self._queries = ThreadPoolExecutor(QUERIES, thread_name_prefix="warehouse-query")
@@ -120,8 +123,10 @@ class Warehouse:
             )
 
         if embedded:
-            await asyncio.to_thread(path.mkdir, parents=True, exist_ok=True)
-        warehouse = cls(connect, f"{path.resolve()}?{urlencode(options)}" if embedded else "")
+            await asyncio.to_thread((path / "schemas").mkdir, parents=True, exist_ok=True)
+            warehouse = cls(connect, f"{path.resolve()}?{urlencode(options)}", path.resolve() / "schemas")
+        else:
+            warehouse = cls(connect)
         try:
             await warehouse.ping()
         except BaseException:
@@ -153,9 +158,9 @@ class Warehouse:
 
     async def insert(self, table: str, data: bytes, form: str, settings: Mapping[str, Any] | None = None) -> None:
         """Insert `data`, written in ClickHouse's format `form`. Raises Unavailable, Refused."""
+        given = self._readable(settings or {})
         await self._call(
-            self._inserts,
-            lambda client: client.raw_insert(table, insert_block=data, fmt=form, settings=dict(settings or {})),
+            self._inserts, lambda client: client.raw_insert(table, insert_block=data, fmt=form, settings=given)
         )
 
     async def arrow(self, query: Executable) -> AsyncGenerator[pyarrow.RecordBatch, None]:
@@ -183,6 +188,18 @@ class Warehouse:
             await asyncio.to_thread(threads.shutdown)
         for client in self._clients:
             await asyncio.to_thread(client.close)
+
+    def _readable(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Give chDB the schema of a format as a file; of a text it would leave a copy in whatever folder we are in."""
+        given = dict(settings)
+        if self._schemas is None or given.get("format_schema_source") != "string":
+            return given
+        text, message = given["format_schema"], given.pop("format_schema_message_name")
+        file = self._schemas / f"{hashlib.sha256(text.encode()).hexdigest()}.proto"
+        if file not in self._written:
+            file.write_text(text)
+            self._written.add(file)
+        return {**given, "format_schema_source": "file", "format_schema": f"{file}:{message}"}
 
     def _server_arrow(self, text: str, values: dict[str, Any]) -> Generator[Any, None, None]:
         client = self._connect()

@@ -161,7 +161,7 @@ class GetRetentionResponse(_message.Message):
     """Starts of the video in that time."""
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[_report_pb2.RetentionPoint]:
-        """Every second up to the last that played."""
+        """Every second up to the last that played, of 48 hours at most."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class ListSessionsRequest(_message.Message):
     """Where to go on."""
     @_builtins.property
     def time_range(self) -> _report_pb2.TimeRange:
-        """When they began."""
+        """When they began: when the playback sessions were made."""
 
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[_report_pb2.Filter]:

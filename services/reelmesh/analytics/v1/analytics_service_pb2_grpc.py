@@ -177,8 +177,8 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TailEvents(self, request, context):
-        """TailEvents tells events as they arrive; a reader that is slower than they come misses some, and is told how many.
-        Callers: editors. Idempotent.
+        """TailEvents tells events as they arrive, each as often as it does; a reader that is slower than they come misses some,
+        and is told how many. The first answer is empty, and says that it has begun. Callers: editors. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

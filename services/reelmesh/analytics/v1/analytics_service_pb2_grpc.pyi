@@ -78,8 +78,8 @@ class AnalyticsServiceStub:
     seconds: those whose last event is no more than 45 seconds old and not their end. Callers: editors. Idempotent.
     """
     TailEvents: _grpc.UnaryStreamMultiCallable[_analytics_service_pb2.TailEventsRequest, _analytics_service_pb2.TailEventsResponse]
-    """TailEvents tells events as they arrive; a reader that is slower than they come misses some, and is told how many.
-    Callers: editors. Idempotent.
+    """TailEvents tells events as they arrive, each as often as it does; a reader that is slower than they come misses some,
+    and is told how many. The first answer is empty, and says that it has begun. Callers: editors. Idempotent.
     """
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_analytics_service_pb2.ListAlertsRequest, _analytics_service_pb2.ListAlertsResponse]
     """ListAlerts lists alerts, latest first. Callers: editors. Idempotent.
@@ -155,8 +155,8 @@ class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
     seconds: those whose last event is no more than 45 seconds old and not their end. Callers: editors. Idempotent.
     """
     TailEvents: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.TailEventsRequest, _analytics_service_pb2.TailEventsResponse]  # type: ignore[assignment]
-    """TailEvents tells events as they arrive; a reader that is slower than they come misses some, and is told how many.
-    Callers: editors. Idempotent.
+    """TailEvents tells events as they arrive, each as often as it does; a reader that is slower than they come misses some,
+    and is told how many. The first answer is empty, and says that it has begun. Callers: editors. Idempotent.
     """
     ListAlerts: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListAlertsRequest, _analytics_service_pb2.ListAlertsResponse]  # type: ignore[assignment]
     """ListAlerts lists alerts, latest first. Callers: editors. Idempotent.
@@ -277,8 +277,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.TailEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_analytics_service_pb2.TailEventsResponse], _abc.AsyncIterator[_analytics_service_pb2.TailEventsResponse]]:
-        """TailEvents tells events as they arrive; a reader that is slower than they come misses some, and is told how many.
-        Callers: editors. Idempotent.
+        """TailEvents tells events as they arrive, each as often as it does; a reader that is slower than they come misses some,
+        and is told how many. The first answer is empty, and says that it has begun. Callers: editors. Idempotent.
         """
 
     @_abc_1.abstractmethod

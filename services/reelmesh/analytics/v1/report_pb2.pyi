@@ -59,7 +59,8 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Overall score, 0 to 100, higher being better: 100 × (1 − failure ratio − exit ratio) × startup × smoothness ×
     picture, where startup = 1 up to 400 ms of mean startup time and falls by half for each further 4 s; smoothness =
     exp(−8 × rebuffer ratio); picture = 1 − 0.3 × upscale ratio. A view that fails counts as nothing, one that waits or
-    stalls as less. Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
+    stalls as less; what could not be measured, since nothing started or played, counts as good; it is never below 0.
+    Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
     """
     METRIC_EVENTS: _Metric.ValueType  # 14
     """Events."""
@@ -109,7 +110,8 @@ METRIC_SCORE: Metric.ValueType  # 13
 """Overall score, 0 to 100, higher being better: 100 × (1 − failure ratio − exit ratio) × startup × smoothness ×
 picture, where startup = 1 up to 400 ms of mean startup time and falls by half for each further 4 s; smoothness =
 exp(−8 × rebuffer ratio); picture = 1 − 0.3 × upscale ratio. A view that fails counts as nothing, one that waits or
-stalls as less. Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
+stalls as less; what could not be measured, since nothing started or played, counts as good; it is never below 0.
+Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
 """
 METRIC_EVENTS: Metric.ValueType  # 14
 """Events."""
@@ -144,7 +146,7 @@ class _DimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Dimension.V
     DIMENSION_PLAYER_VERSION: _Dimension.ValueType  # 6
     """Version of the player, "name version"."""
     DIMENSION_EXPERIMENT: _Dimension.ValueType  # 7
-    """Experiment and arm, "experiment:arm"; a viewing that is in several counts in each."""
+    """Experiment and arm, "experiment:arm"; a viewing that is in several counts in each, one that is in none under ""."""
 
 class Dimension(_Dimension, metaclass=_DimensionEnumTypeWrapper):
     """Something that viewings differ in."""
@@ -164,7 +166,7 @@ DIMENSION_DEVICE: Dimension.ValueType  # 5
 DIMENSION_PLAYER_VERSION: Dimension.ValueType  # 6
 """Version of the player, "name version"."""
 DIMENSION_EXPERIMENT: Dimension.ValueType  # 7
-"""Experiment and arm, "experiment:arm"; a viewing that is in several counts in each."""
+"""Experiment and arm, "experiment:arm"; a viewing that is in several counts in each, one that is in none under ""."""
 Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
 
 class _Granularity:
@@ -237,11 +239,13 @@ class TimeRange(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """From this time on; 24 hours before end_time where it is absent. Rounded down to the granularity."""
+        """From this time on; 24 hours before end_time where it is absent. Rounded down to the granularity: to the minute in a
+        report of the whole time, or to the hour or day where it was so long ago that no finer figures are kept.
+        """
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Before this time; now where it is absent. Rounded up to the granularity."""
+        """Before this time; now where it is absent. Rounded up in the same way."""
 
     def __init__(
         self,
@@ -268,7 +272,7 @@ class MetricRow(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When its span began; absent in a report of the whole time."""
+        """When its span began; absent in a report of the whole time. A span in which nothing happened has no row."""
 
     @_builtins.property
     def dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

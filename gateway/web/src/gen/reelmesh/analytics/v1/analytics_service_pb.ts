@@ -177,7 +177,7 @@ export const GetRetentionRequestSchema: GenMessage<GetRetentionRequest> = /*@__P
  */
 export type GetRetentionResponse = Message<"reelmesh.analytics.v1.GetRetentionResponse"> & {
   /**
-   * Every second up to the last that played.
+   * Every second up to the last that played, of 48 hours at most.
    *
    * @generated from field: repeated reelmesh.analytics.v1.RetentionPoint points = 1;
    */
@@ -212,7 +212,7 @@ export type ListSessionsRequest = Message<"reelmesh.analytics.v1.ListSessionsReq
   parent: string;
 
   /**
-   * When they began.
+   * When they began: when the playback sessions were made.
    *
    * @generated from field: reelmesh.analytics.v1.TimeRange time_range = 2;
    */
@@ -990,8 +990,8 @@ export const AnalyticsService: GenService<{
     output: typeof WatchConcurrentsResponseSchema;
   },
   /**
-   * TailEvents tells events as they arrive; a reader that is slower than they come misses some, and is told how many.
-   * Callers: editors. Idempotent.
+   * TailEvents tells events as they arrive, each as often as it does; a reader that is slower than they come misses some,
+   * and is told how many. The first answer is empty, and says that it has begun. Callers: editors. Idempotent.
    *
    * @generated from rpc reelmesh.analytics.v1.AnalyticsService.TailEvents
    */

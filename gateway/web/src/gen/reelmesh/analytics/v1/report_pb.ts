@@ -60,14 +60,15 @@ export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
  */
 export type TimeRange = Message<"reelmesh.analytics.v1.TimeRange"> & {
   /**
-   * From this time on; 24 hours before end_time where it is absent. Rounded down to the granularity.
+   * From this time on; 24 hours before end_time where it is absent. Rounded down to the granularity: to the minute in a
+   * report of the whole time, or to the hour or day where it was so long ago that no finer figures are kept.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * Before this time; now where it is absent. Rounded up to the granularity.
+   * Before this time; now where it is absent. Rounded up in the same way.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 2;
    */
@@ -88,7 +89,7 @@ export const TimeRangeSchema: GenMessage<TimeRange> = /*@__PURE__*/
  */
 export type MetricRow = Message<"reelmesh.analytics.v1.MetricRow"> & {
   /**
-   * When its span began; absent in a report of the whole time.
+   * When its span began; absent in a report of the whole time. A span in which nothing happened has no row.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 1;
    */
@@ -554,7 +555,8 @@ export enum Metric {
    * Overall score, 0 to 100, higher being better: 100 × (1 − failure ratio − exit ratio) × startup × smoothness ×
    * picture, where startup = 1 up to 400 ms of mean startup time and falls by half for each further 4 s; smoothness =
    * exp(−8 × rebuffer ratio); picture = 1 − 0.3 × upscale ratio. A view that fails counts as nothing, one that waits or
-   * stalls as less. Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
+   * stalls as less; what could not be measured, since nothing started or played, counts as good; it is never below 0.
+   * Ours; like Mux Data's "Viewer Experience Score" it joins failures, startup, smoothness and quality.
    *
    * @generated from enum value: METRIC_SCORE = 13;
    */
@@ -658,7 +660,7 @@ export enum Dimension {
   PLAYER_VERSION = 6,
 
   /**
-   * Experiment and arm, "experiment:arm"; a viewing that is in several counts in each.
+   * Experiment and arm, "experiment:arm"; a viewing that is in several counts in each, one that is in none under "".
    *
    * @generated from enum value: DIMENSION_EXPERIMENT = 7;
    */
