@@ -111,7 +111,8 @@ def matches(metric: pb.Metric.ValueType, value: float, facts: Sequence[Fact]) ->
     if metric not in QUANTILES:
         assert value == pytest.approx(plain(metric, facts), rel=1e-9, nan_ok=True), pb.Metric.Name(metric)
         return
-    starts = sorted(fact.event.startup_ms for fact in facts if fact.event.type == events.EVENT_TYPE_STARTED)
+    started = (fact for fact in facts if fact.event.type == events.EVENT_TYPE_STARTED)
+    starts = sorted(fact.event.startup_ms for fact in started for _ in range(fact.weight))
     if not starts:
         assert math.isnan(value)
         return

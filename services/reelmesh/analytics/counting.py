@@ -76,7 +76,7 @@ def of_events(rollup: str, buckets: Sequence[Bucket], version: int) -> Insert:
         "dropped_frames": total(e.dropped_frames),
         "media_bytes": total(e.media_bytes),
         "bitrate_watch": total(e.bitrate_kbps * e.watch_ms),
-        "startup": _startup("StateIf", "events.startup_ms, events.type = 'STARTED'"),
+        "startup": _startup("StateIf", "events.startup_ms, events.weight, events.type = 'STARTED'"),
         "viewers": func.uniqCombined64StateIf(e.viewer, e.viewer != _NOBODY),
         "version": literal(version),
     }

@@ -21,8 +21,8 @@ ID = types.FixedString(16)
 """A UUID, or a viewer's pseudonym; zeros for none."""
 TIME = types.DateTime64(3, "UTC")
 MINUTES, HOURS, DAYS = "minutes", "hours", "days"
-STARTUP = "quantilesBFloat16(0.5, 0.95)"
-"""The aggregate that a roll-up's startup times are kept as."""
+STARTUP = "quantilesBFloat16Weighted(0.5, 0.95)"
+"""The aggregate that a roll-up's startup times are kept as, each with its sampling weight."""
 
 
 def _dimensions() -> list[Column[object]]:
@@ -61,7 +61,7 @@ MEASURES = (
 def _measures() -> list[Column[object]]:
     return [
         *(Column(name, types.UInt64) for name in MEASURES),
-        Column("startup", types.AggregateFunction(STARTUP, types.Int64)),
+        Column("startup", types.AggregateFunction(STARTUP, types.Int64, types.UInt32)),
         Column("viewers", types.AggregateFunction("uniqCombined64", ID)),
         Column("version", types.UInt64),  # when it was counted, ms: the latest row of a key is the one that holds
     ]
