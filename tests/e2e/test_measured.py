@@ -75,6 +75,11 @@ def reported(platform: Platform, session: str, until: Callable[[SessionReport], 
     return eventually(look, f"the end of {session} is known")
 
 
+def session_of(watching: WatchPage) -> str:
+    """Return the resource name of the viewing that a page is."""
+    return str(watching.events("session")[0]["detail"]["name"])
+
+
 def ended(session: SessionReport) -> bool:
     return session.outcome == SessionReport.OUTCOME_ENDED
 
@@ -99,9 +104,10 @@ def test_a_viewing_is_reported_as_its_page_saw_it(page: Page, platform: Platform
         refused = [each["detail"]["refusals"] for each in watching.events("telemetry")]
         assert not any(refused), refused
         assert refused, "nothing was answered while the page was open"
+        session = session_of(watching)
         page.goto("about:blank")
 
-    answer = reported(platform, watcher.session, ended)
+    answer = reported(platform, session, ended)
     found = answer.session
     assert len(seen.stalls) == 2, seen
     assert min(seen.stalls) > 1.4, seen
@@ -125,12 +131,13 @@ def test_a_viewing_is_reported_as_its_page_saw_it(page: Page, platform: Platform
 
 
 def test_one_who_leaves_before_the_first_frame_is_an_exit(page: Page, platform: Platform, film: str) -> None:
-    watcher = Watcher(page)
     page.route("**/media/**", lambda route: None)  # nothing ever comes
-    WatchPage.open(page, film, "hls").wait("player && player.getManifest()")
+    watching = WatchPage.open(page, film, "hls")
+    watching.wait("player && player.getManifest()")
+    session = session_of(watching)
     page.goto("about:blank")
     exited = SessionReport.OUTCOME_EXITED_BEFORE_START
-    answer = reported(platform, watcher.session, lambda session: session.outcome == exited)
+    answer = reported(platform, session, lambda session: session.outcome == exited)
     assert not answer.session.HasField("startup")
     assert [each.type for each in answer.events] == ["REQUESTED", "EXITED_BEFORE_START"]
 

@@ -476,9 +476,10 @@ export class AnalyticsPage extends View<State> {
       {
         ...shared,
         title: "Bitrate",
-        note: "Of what played, by the time that it did.",
+        note: "Of what played, by the time that it did; Mbit/s.",
         lines: [line("bitrate", "accent")],
         format: FIGURES.bitrate.format,
+        formatY: (value) => `${Number((value / 1000).toPrecision(3))}`,
       },
     ];
   }

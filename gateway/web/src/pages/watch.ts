@@ -143,6 +143,7 @@ export class WatchPage extends View<State> {
     const asked = performance.now();
     this.#player.consent = this.#consent();
     const session = await this.#session(video);
+    this.#player.log.add("session", { name: session.name });
     this.#keep(session);
     const start = seconds(session.resumePosition);
     this.set({ resumedAt: start });

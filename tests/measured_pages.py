@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from browser_pages import PATIENCE
-from playwright.sync_api import Page, Request, Route
+from playwright.sync_api import Page, Route
 
-WEB = Path(__file__).parents[2] / "gateway" / "web"
+WEB = Path(__file__).parents[1] / "gateway" / "web"
 SEGMENT = re.compile(r"/media/.*\.(m4s|cmfv|cmfa|mp4)")
-SESSION = re.compile(r"organizations/[a-z0-9-]+/sessions/[0-9a-f-]{36}")
 STILL_MS = 250
 """A picture that has not moved for so long, while nothing but the buffer holds it, stalls."""
 
@@ -74,11 +73,9 @@ class Watcher:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.session = ""
         self._holding = False
         self._held: list[Route] = []
         page.add_init_script(WATCHING)
-        page.on("request", self._note)
         page.route(SEGMENT, self._pass)
 
     def stall(self, seconds: float) -> None:
@@ -108,10 +105,6 @@ class Watcher:
             stalls=[each / 1000 for each in found["stalls"]],
             switches=len(found["sizes"]) - 1,
         )
-
-    def _note(self, request: Request) -> None:
-        if named := SESSION.search(request.url):
-            self.session = named.group()
 
     def _pass(self, route: Route) -> None:
         if self._holding:
