@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 NPM := $(BIN)/python -m reelmesh_tools.npm
 export UV_NO_PROGRESS := 1
 
-.PHONY: setup web demo test check protos lock clean
+.PHONY: setup web demo screens test check protos lock clean
 
 setup: $(VENV)/ready web  ## Install everything that the platform needs; `reelmesh up` fetches the JVM servers
 
@@ -35,6 +35,9 @@ gateway/web/dist/ready: gateway/web/node_modules/ready $(shell find gateway/web/
 demo: setup  ## Upload a film, encode it, and print where to watch it: make demo [FILE=film.mp4]
 	@$(BIN)/reelmesh up
 	@$(BIN)/python -m reelmesh_tools.demo $(if $(FILE),"$(FILE)")
+
+screens: setup  ## Take the pictures in docs/ of a platform that `reelmesh simulate` has watched
+	@$(BIN)/python -m reelmesh_tools.screens
 
 test: setup  ## Run every test, on real servers
 	@$(BIN)/python -m reelmesh_tools.extras

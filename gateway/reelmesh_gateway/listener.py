@@ -141,6 +141,8 @@ def _filters(mesh: Mesh, contracts: Contracts, folder: Path, keys: KeyFiles) -> 
             max_request_body_size=max(
                 limits.max_request_bytes, *(service.max_request_bytes for service in mesh.routed().values())
             ),
+            # Players that speak CMCD say on a manifest's address, too, how they are; it is read from the log.
+            ignored_query_parameters=["CMCD"],
             max_response_body_size=limits.max_response_bytes,
         ),
         extension(

@@ -4,6 +4,7 @@ import type { Clients } from "../api/clients";
 import { type ApiError, toApiError } from "../api/errors";
 import { type Order, Order_State } from "../gen/reelmesh/billing/v1/price_pb";
 import type { Device } from "../gen/reelmesh/identity/v1/user_pb";
+import { type ConsentWord, saidConsent, sayConsent } from "../player/telemetry/consent";
 import { errorBox } from "../ui/parts";
 import { View } from "../ui/view";
 
@@ -19,6 +20,12 @@ const STATES: Readonly<Record<Order_State, string>> = {
 };
 /** Where there is something to end; of what was bought once there is not, and the server says so. */
 const RUNNING = new Set([Order_State.TRIAL, Order_State.PAID, Order_State.GRACE]);
+
+const CONSENTS: Readonly<Record<ConsentWord, string>> = {
+  granted: "Count me among the viewers",
+  anonymous: "Measure playback, but not who I am",
+  denied: "Measure nothing",
+};
 
 interface State {
   devices: Device[] | undefined;
@@ -92,7 +99,26 @@ export class AccountPage extends View<State> {
           ? html`<h2>Bought</h2>
               <ul class="devices">${orders.map((order) => this.#order(order))}</ul>`
           : nothing
-      }`;
+      }
+      ${account ? this.#consent() : nothing}`;
+  }
+
+  #consent() {
+    const said = saidConsent(localStorage);
+    const say = (event: Event) => {
+      const { value } = event.target as HTMLSelectElement;
+      sayConsent(localStorage, value as ConsentWord);
+    };
+    const words = Object.entries(CONSENTS).map(
+      ([word, text]) => html`<option value=${word} ?selected=${word === said}>${text}</option>`,
+    );
+    return html`<h2>Privacy</h2>
+      <p class="field">
+        <label for="consent">What players may tell of what you watch at this browser</label>
+        <select id="consent" @change=${say}>
+          ${said === undefined ? html`<option disabled selected>Not said</option>` : nothing} ${words}
+        </select>
+      </p>`;
   }
 
   #order(order: Order) {

@@ -318,32 +318,35 @@ export class AnalyticsPage extends View<State> {
       }
     };
     return html`<form class="controls-row" aria-label="What to show" @submit=${(event: Event) => event.preventDefault()}>
-      <label>Time
-        <select @change=${range}>
+      <span class="field">
+        <label for="range">Time</label>
+        <select id="range" @change=${range}>
           ${Object.entries(RANGES).map(
             ([name, { label }]) =>
               html`<option value=${name} ?selected=${name === view.range}>${label}</option>`,
           )}
           <option value="days" ?selected=${view.days !== undefined}>Days…</option>
         </select>
-      </label>
+      </span>
       ${view.days ? this.#days(view.days) : nothing}
-      <label>Filter
-        <select @change=${dimension} .value=${filtering?.name ?? ""}>
+      <span class="field">
+        <label for="filter">Filter</label>
+        <select id="filter" @change=${dimension} .value=${filtering?.name ?? ""}>
           <option value="">by…</option>
           ${dimensions().map(([name, { label }]) => html`<option value=${name}>${label}</option>`)}
         </select>
-      </label>
+      </span>
       ${
         filtering
-          ? html`<label>${DIMENSIONS[filtering.name].label}
-              <select @change=${value}>
+          ? html`<span class="field">
+              <label for="value">${DIMENSIONS[filtering.name].label}</label>
+              <select id="value" @change=${value}>
                 <option value="">which?</option>
                 ${filtering.values.map(
                   (each) => html`<option>${valueName(filtering.name, each, this.#titles.known)}</option>`,
                 )}
               </select>
-            </label>`
+            </span>`
           : nothing
       }
       <ul class="chips" aria-label="Filters">${view.filters.map((chosen) => this.#chip(chosen))}</ul>
@@ -360,7 +363,10 @@ export class AnalyticsPage extends View<State> {
           this.#go({ days: wanted });
         }
       };
-      return html`<label>${label}<input type="date" .value=${days[key]} @change=${changed} /></label>`;
+      return html`<span class="field">
+        <label for=${key}>${label}</label>
+        <input id=${key} type="date" .value=${days[key]} @change=${changed} />
+      </span>`;
     };
     return html`${input("from", "first")} ${input("to", "last")}`;
   }
@@ -490,14 +496,15 @@ export class AnalyticsPage extends View<State> {
     return html`<section aria-labelledby="breakdown">
       <div class="heading">
         <h2 id="breakdown">By ${DIMENSIONS[view.by].label.toLowerCase()}</h2>
-        <label>Break down by
-          <select @change=${by}>
+        <span class="field">
+          <label for="by">Break down by</label>
+          <select id="by" @change=${by}>
             ${dimensions().map(
               ([name, { label }]) =>
                 html`<option value=${name} ?selected=${name === view.by}>${label}</option>`,
             )}
           </select>
-        </label>
+        </span>
       </div>
       <div class="scroll" role="region" aria-labelledby="breakdown" tabindex="0">
         <table class="breakdown">
@@ -562,14 +569,15 @@ export class AnalyticsPage extends View<State> {
     return html`<section aria-labelledby="retention">
       <div class="heading">
         <h2 id="retention">Retention</h2>
-        <label>Video
-          <select @change=${pick}>
+        <span class="field">
+          <label for="video">Video</label>
+          <select id="video" @change=${pick}>
             ${choices.map(
               (video) =>
                 html`<option ?selected=${video === retained}>${valueName("video", video, this.#titles.known)}</option>`,
             )}
           </select>
-        </label>
+        </span>
       </div>
       ${points.length > 0 ? chart(data) : html`<p class="empty">No second of it has played in these days.</p>`}
     </section>`;
