@@ -214,6 +214,18 @@ def test_batches_that_are_refused_as_a_whole(config: Config, viewing: Viewing, t
     assert viewing.events() == other.events() == []
 
 
+def test_a_batch_at_its_bounds_is_taken(viewing: Viewing, telemetry: Any) -> None:
+    text = "\U0001f3ac" * 64
+    batch = viewing.batch(*(event(n, rendition=text, cdn=text, error_code=text) for n in range(1000)))
+    sent = 1000
+    while batch.ByteSize() > 1 << 20:
+        sent -= 1
+        del batch.events[sent]
+    whole = [*batch.events]
+    assert telemetry.Report(batch, timeout=CALL_SECONDS).accepted == sent > 900
+    assert viewing.events() == whole
+
+
 def test_an_app_streams_its_batches(viewing: Viewing, telemetry: Any) -> None:
     batches = [viewing.batch(event(n), event(n, watch_ms=-1)) for n in range(5)]
     answer = telemetry.Stream(iter(pb.StreamRequest(batch=each) for each in batches), timeout=CALL_SECONDS)

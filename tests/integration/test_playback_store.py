@@ -14,7 +14,7 @@ from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
 from reelmesh.mesh.names import SessionName, VideoName
 from reelmesh.playback.erasures import Erasures
 from reelmesh.playback.errors import StreamLimit
-from reelmesh.playback.model import Session
+from reelmesh.playback.model import Arm, Session
 from reelmesh.playback.progress import Progress, Watching
 from reelmesh.playback.store import CassandraProgressStore, CassandraSessionStore, CassandraSlotStore
 from reelmesh.playback.streams import Streams
@@ -80,6 +80,13 @@ async def test_a_session_comes_back_as_it_was(
         session.name.id,
     )
     assert 3500 < rows[0].ttl <= 3600
+
+
+async def test_a_session_keeps_its_arms(sessions: CassandraSessionStore, session: Session) -> None:
+    arms = (Arm("abr", "fast"), Arm("skin", "dark", {"theme": "dark"}))
+    assigned = replace(session, experiments=arms)
+    assert await sessions.claim(assigned) == assigned
+    assert await sessions.load(session.name) == assigned
 
 
 async def test_an_anonymous_session(sessions: CassandraSessionStore, session: Session) -> None:

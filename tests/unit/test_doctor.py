@@ -37,6 +37,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     keys.ensure(layout.identity_keys)
     keys.ensure_seal(layout.seal_keys)
     keys.ensure_wrapping(layout.wrapping_keys)
+    keys.ensure_viewer(layout.viewer_key)
     configuration.write(layout, made)
     return Installation.read(Stack(layout), NOW)
 
@@ -65,6 +66,7 @@ def test_keys_that_others_may_read(installation: Installation) -> None:
         installation.config.drm.wrapping_keys / "0001",
         installation.config.identity.keys / "0001.pem",
         installation.config.identity.seal_keys,
+        installation.config.telemetry.viewer_key,
     ):
         file.chmod(0o640)
         assert found(installation) == [("private_files", Level.UNSAFE)]

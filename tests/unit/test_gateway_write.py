@@ -89,3 +89,18 @@ def test_only_what_people_may_call_has_a_route() -> None:
 
 def test_the_example_is_up_to_date() -> None:
     assert main(["--check", "--root", str(ROOT)]) == 0
+
+
+def test_a_service_may_have_limits_of_its_own() -> None:
+    mesh, contracts = load(ROOT / "gateway/mesh.yaml"), Contracts.read(DESCRIPTORS)
+    bounds: dict[str, set[tuple[int | None, int | None]]] = {}
+    for route in route_configuration(mesh, contracts)["virtual_hosts"][0]["routes"]:
+        if "cluster" in route.get("route", {}) and route["name"].startswith(("/reelmesh.", "GET ", "POST ", "PUT ")):
+            filters = route.get("typed_per_filter_config", {})
+            buffer = filters.get("envoy.filters.http.buffer", {}).get("buffer", {}).get("max_request_bytes")
+            rates = filters.get("envoy.filters.http.local_ratelimit", {}).get("descriptors")
+            rate = rates[0]["token_bucket"]["tokens_per_fill"] if rates else None
+            bounds.setdefault(route["route"]["cluster"], set()).add((buffer, rate))
+    own = bounds.pop("telemetry")
+    assert own == {(12 << 20, 2000), (None, 2000)}  # streams pass in pieces
+    assert {pair for pairs in bounds.values() for pair in pairs} == {(None, None)}

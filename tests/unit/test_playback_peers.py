@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,9 @@ import grpc
 import pytest
 from playback_fakes import VIDEO, index
 
+from reelmesh.analytics.v1.experiment_pb2 import Assignment
+from reelmesh.analytics.v1.experiment_service_pb2 import AssignExperimentsResponse
+from reelmesh.analytics.v1.experiment_service_pb2_grpc import add_ExperimentServiceServicer_to_server
 from reelmesh.billing.v1.entitlement_pb2 import Decision
 from reelmesh.billing.v1.entitlement_service_pb2 import BeginResponse, CheckResponse
 from reelmesh.billing.v1.entitlement_service_pb2_grpc import add_EntitlementServiceServicer_to_server
@@ -15,10 +19,11 @@ from reelmesh.catalog.v1 import video_service_pb2
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2_grpc import add_VideoServiceServicer_to_server
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.names import SessionName
 from reelmesh.mesh.person import Role
 from reelmesh.playback.errors import NotEntitled, NothingToPlay, VideoUnknown
-from reelmesh.playback.model import Limits, Standing
-from reelmesh.playback.peers import BillingEntitlements, CatalogVideos, TranscodeIndex
+from reelmesh.playback.model import Arm, Limits, Standing
+from reelmesh.playback.peers import AnalyticsExperiments, BillingEntitlements, CatalogVideos, TranscodeIndex
 from reelmesh.playback.watcher import Watcher
 from reelmesh.transcode.v1 import segment_index_service_pb2
 from reelmesh.transcode.v1.segment_index_service_pb2_grpc import add_SegmentIndexServiceServicer_to_server
@@ -32,6 +37,7 @@ class Peers:
         self.code = grpc.StatusCode.OK
         self.decision = Decision()
         self.asked: Any = None
+        self.hangs = False
 
     async def GetVideo(self, request: Any, context: Any) -> video_service_pb2.GetVideoResponse:  # noqa: N802
         await self._answer(context)
@@ -53,6 +59,13 @@ class Peers:
         self.asked = request
         return CheckResponse(decision=self.decision)
 
+    async def AssignExperiments(self, request: Any, context: Any) -> AssignExperimentsResponse:  # noqa: N802
+        if self.hangs:
+            await asyncio.Event().wait()
+        await self._answer(context)
+        self.asked = request
+        return AssignExperimentsResponse(assignments=[Assignment(experiment="e", arm="a", parameters={"k": "v"})])
+
     async def _answer(self, context: Any) -> None:
         if self.code is not grpc.StatusCode.OK:
             await context.abort(self.code, "no")
@@ -73,6 +86,7 @@ async def channel(peers: Peers) -> AsyncIterator[grpc.aio.Channel]:
     add_VideoServiceServicer_to_server(both, server)
     add_EntitlementServiceServicer_to_server(both, server)
     add_SegmentIndexServiceServicer_to_server(both, server)
+    add_ExperimentServiceServicer_to_server(both, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
@@ -144,3 +158,21 @@ async def test_billing_s_word(peers: Peers, channel: grpc.aio.Channel) -> None:
     for ask in (billing.begin, billing.check):
         with pytest.raises(Unavailable):
             await ask(VIDEO, watcher)
+
+
+async def test_analytics_assigns_arms(peers: Peers, channel: grpc.aio.Channel) -> None:
+    name = SessionName("acme", "0198c0de-0000-7000-8000-0000000000aa")
+    assert await AnalyticsExperiments(channel).assign(name, "ann") == [Arm("e", "a", {"k": "v"})]
+    assert (peers.asked.session, peers.asked.viewer) == (str(name), "ann")
+
+
+async def test_whatever_is_wrong_with_experiments_is_told_soon(peers: Peers, channel: grpc.aio.Channel) -> None:
+    name = SessionName("acme", "0198c0de-0000-7000-8000-0000000000aa")
+    for code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.PERMISSION_DENIED):
+        peers.code = code
+        with pytest.raises(Unavailable):
+            await AnalyticsExperiments(channel).assign(name, "ann")
+    peers.hangs = True
+    async with asyncio.timeout(2):
+        with pytest.raises(Unavailable):
+            await AnalyticsExperiments(channel).assign(name, "ann")

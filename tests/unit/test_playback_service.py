@@ -31,13 +31,13 @@ from playback_fakes import (
 
 from reelmesh.mesh.interceptors import Errors, Validation
 from reelmesh.mesh.keys import KeyRing
-from reelmesh.mesh.names import VideoName, encode_page_token
+from reelmesh.mesh.names import SessionName, VideoName, encode_page_token
 from reelmesh.playback.cdn import GatewayTokens
 from reelmesh.playback.delivery import Delivery
 from reelmesh.playback.endings import Endings
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.manifests import Manifests
-from reelmesh.playback.model import Standing, Times
+from reelmesh.playback.model import Arm, Standing, Times
 from reelmesh.playback.progress import Watching
 from reelmesh.playback.service import ManifestService, PlaybackService, Told
 from reelmesh.playback.sessions import Sessions
@@ -410,3 +410,46 @@ async def test_a_media_token_is_renewed_before_its_end_and_lasts_a_complete_film
     world.clock.advance(24 * 3600 - 3 * LIFE.total_seconds())
     world.clock.advance(LIFE.total_seconds())
     assert (await token())[1] < LIFE.total_seconds() + 100, "not beyond the session's end"
+
+
+async def test_a_session_says_where_to_tell_what_is_measured_and_whose_it_is(world: World) -> None:
+    world.experiments.arms = [Arm("skin", "dark", {"theme": "dark"}), Arm("abr", "fast")]
+    session = await world.start("ann")
+    assert session.telemetry_uri == f"http://host:8080/v1/telemetry:report?token={session.telemetry_token}"
+    assert session.cmcd_uri == f"http://host:8080/v1/telemetry:cmcd?token={session.telemetry_token}"
+    assert KEYS.read(session.telemetry_token, issuer="reelmesh.playback", audience="telemetry") == {
+        "iss": "reelmesh.playback",
+        "aud": "telemetry",
+        "sub": session.name,
+        "exp": session.expire_time.seconds + 2 * 3600,
+        "video": str(VIDEO),
+        "viewer": "ann",
+        "country": "",
+        "experiments": ["abr:fast", "skin:dark"],
+    }
+    assert [(arm.experiment, arm.arm, dict(arm.parameters)) for arm in session.experiments] == [
+        ("abr", "fast", {}),
+        ("skin", "dark", {"theme": "dark"}),
+    ]
+
+
+async def test_a_session_keeps_the_arms_that_it_began_with(world: World) -> None:
+    world.experiments.arms = [Arm("skin", "dark")]
+    session = await world.start("ann")
+    assert world.experiments.assigned == [(SessionName.parse(session.name), "ann")]
+    world.experiments.arms = [Arm("skin", "light")]
+    got = (await world.playback.GetPlaybackSession(pb.GetPlaybackSessionRequest(name=session.name))).session
+    kept = (await world.playback.KeepPlaybackSession(pb.KeepPlaybackSessionRequest(name=session.name))).session
+    for later in (got, kept):
+        assert later.experiments == session.experiments
+        claims = KEYS.read(later.telemetry_token, issuer="reelmesh.playback", audience="telemetry")
+        assert claims["experiments"] == ["skin:dark"]
+    assert len(world.experiments.assigned) == 1
+
+
+async def test_nobody_waits_for_an_experiment_to_watch(world: World) -> None:
+    world.experiments.away = True
+    session = await world.start("ann")
+    assert not session.experiments
+    claims = KEYS.read(session.telemetry_token, issuer="reelmesh.playback", audience="telemetry")
+    assert claims["experiments"] == []

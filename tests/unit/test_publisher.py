@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from reelmesh.mesh.config import KafkaConfig
 from reelmesh.mesh.errors import Unavailable
-from reelmesh.stores.events import Publisher, Record
+from reelmesh.stores.events import Publisher, Record, Sending
 
 RECORD = Record("topic", "key", b"value")
 Delivery = Callable[[KafkaError | None, Message], None]
@@ -93,3 +93,20 @@ async def test_several_are_published_when_all_are(closer: list[Publisher]) -> No
     assert len(broken.answers) == 2
     await publisher.publish(RECORD, RECORD)
     assert broken.made == 1
+
+
+def test_a_producer_sends_as_it_is_told(closer: list[Publisher]) -> None:
+    given: list[dict[str, Any]] = []
+
+    def make(settings: dict[str, Any]) -> Producer:
+        given.append(settings)
+        return Broken().make(settings)
+
+    closer.append(Publisher(KafkaConfig(), "test", make))
+    closer.append(Publisher(KafkaConfig(), "test", make, Sending(batch=100, seconds=4, waiting_bytes=64 << 20)))
+    one, many = given
+    assert (one["batch.num.messages"], one["linger.ms"], one["delivery.timeout.ms"]) == (1, 0, 15_000)
+    assert (many["batch.num.messages"], many["delivery.timeout.ms"]) == (100, 4000)
+    assert many["queue.buffering.max.kbytes"] == 64 << 10
+    assert one["acks"] == many["acks"] == "all"
+    assert one["enable.idempotence"] is many["enable.idempotence"] is True

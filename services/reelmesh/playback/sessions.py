@@ -234,7 +234,7 @@ class Sessions:
     async def _arms(self, name: SessionName, viewer: str) -> tuple[Arm, ...]:
         """Return the arms of a viewing; none where nobody can say, since nobody waits for an experiment to watch."""
         try:
-            return tuple(await self._experiments.assign(name, viewer))
+            return tuple(sorted(await self._experiments.assign(name, viewer), key=str))
         except Unavailable as error:
             log.warning("%s takes part in no experiment: %s", name, error)
             return ()

@@ -92,7 +92,7 @@ def private_files(installation: Installation) -> Iterator[Finding]:
     private += [file for file in [installation.stack.layout.credentials_file] if file.exists()]
     if not config.drm.wrapping_keys_variable:
         private += config.drm.wrapping_keys.glob("*")
-    private += _license_secrets(config)
+    private += [config.telemetry.viewer_key, *_license_secrets(config)]
     if config.billing.provider == "stripe":
         private += [config.billing.stripe_key, config.billing.stripe_webhook_secret]
     for file in private:

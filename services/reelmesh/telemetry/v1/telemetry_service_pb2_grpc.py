@@ -33,6 +33,10 @@ class TelemetryServiceStub:
     with a stable reason, and the rest of its batch is accepted. Sending an event again, by its id, never counts twice, so
     whatever was not answered may be sent again as it was.
 
+    The gateway passes on requests of up to 12 MiB, of which those beyond the limits below are refused by their reason. It
+    refuses larger ones itself, by HTTP as 413 REQUEST_TOO_LARGE; a message of Stream that is larger ends it with
+    RESOURCE_EXHAUSTED.
+
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.telemetry" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
     """
@@ -77,6 +81,10 @@ class TelemetryServiceServicer:
     A viewing is known by the telemetry token of its playback session. Events are judged one by one: a wrong one is refused
     with a stable reason, and the rest of its batch is accepted. Sending an event again, by its id, never counts twice, so
     whatever was not answered may be sent again as it was.
+
+    The gateway passes on requests of up to 12 MiB, of which those beyond the limits below are refused by their reason. It
+    refuses larger ones itself, by HTTP as 413 REQUEST_TOO_LARGE; a message of Stream that is larger ends it with
+    RESOURCE_EXHAUSTED.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.telemetry" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
@@ -185,6 +193,10 @@ class TelemetryService:
     A viewing is known by the telemetry token of its playback session. Events are judged one by one: a wrong one is refused
     with a stable reason, and the rest of its batch is accepted. Sending an event again, by its id, never counts twice, so
     whatever was not answered may be sent again as it was.
+
+    The gateway passes on requests of up to 12 MiB, of which those beyond the limits below are refused by their reason. It
+    refuses larger ones itself, by HTTP as 413 REQUEST_TOO_LARGE; a message of Stream that is larger ends it with
+    RESOURCE_EXHAUSTED.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.telemetry" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
