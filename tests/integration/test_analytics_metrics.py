@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow
@@ -31,8 +31,11 @@ QUANTILES = {pb.METRIC_STARTUP_MS_P50: 0.5, pb.METRIC_STARTUP_MS_P95: 0.95}
 
 
 class _Clock:
+    def __init__(self, time: datetime = NOW) -> None:
+        self._time = time
+
     def now(self) -> datetime:
-        return NOW
+        return self._time
 
 
 def second(text: str) -> int:
@@ -54,7 +57,7 @@ def people(warehouse: Warehouse) -> Audience:
         late = audience("metrics", 100, START, SECONDS, seed=4)
         made.records += late.records
         await arrive(warehouse, late.records + made.records[:100])
-        await counted(warehouse, _Clock())
+        await counted(warehouse, _Clock(NOW + timedelta(hours=1)))
 
     asyncio.run(come())
     return made

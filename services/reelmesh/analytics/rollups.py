@@ -8,11 +8,13 @@ whatever is marked meanwhile has a mark of its own. To count once more than need
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy import Executable, Insert, func, literal, select, tuple_
@@ -36,6 +38,9 @@ EDGES_DAYS = 1
 QUERY: Mapping[str, Any] = {"final": 1, "do_not_merge_across_partitions_select_final": 1}
 """Everything is read FINAL, also within a subquery, where the dialect forgets the word. No key is in two partitions, so
 each can be looked at by itself."""
+
+Plan = Sequence[tuple[Sequence[Bucket], Callable[[Sequence[Bucket], int], Insert]]]
+"""Buckets, and what makes the statement that counts them in a version."""
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +128,8 @@ class Rollups:
             began = time.monotonic()
             arrived = self._arrived_ms()
             marks = await self._marks()
-            for start in range(0, len(marks), CHUNK):
-                await self._count(dict(list(marks.items())[start : start + CHUNK]))
+            for _, of_day in itertools.groupby(marks.items(), key=lambda mark: mark[0][1] // DAY):
+                await self._count(dict(of_day))
             self._fresh_ms = arrived
             self._turn.set()
             self._turn = asyncio.Event()
@@ -143,38 +148,50 @@ class Rollups:
         return {(row[0], row[1]): list(row[2]) for row in await self._warehouse.rows(query)}
 
     async def _count(self, marks: Mapping[Bucket, Sequence[str]]) -> None:
+        """Count the minutes of one day, and the day once after them."""
         now = int(self._clock.now().timestamp())
-        self._version = max(self._version + 1, now * 1000)
         # A day less than they are kept: never count a minute that may have lost events.
         minutes = [bucket for bucket in marks if bucket[1] > now - (self._events_days - 1) * DAY]
+        for some in _chunks(minutes):
+            await self._run(self._minutes_and_hours(some, now))
         if minutes:
-            for statement in self._statements(minutes, now):
-                await self._warehouse.run(statement, QUERY)
-        await self._warehouse.run(done(marks))
+            await self._run(self._days(_wider(minutes, DAY), now))
+        for some in _chunks(list(marks)):
+            await self._warehouse.run(done({bucket: marks[bucket] for bucket in some}))
 
-    def _statements(self, minutes: Sequence[Bucket], now: int) -> Sequence[Insert]:
-        version = self._version
-        hours, days = _wider(minutes, 3600), _wider(minutes, DAY)
+    async def _run(self, plan: Plan) -> None:
+        version = self._version = max(self._version + 1, int(self._clock.now().timestamp()) * 1000)
+        for buckets, statement in plan:
+            if buckets:
+                await self._warehouse.run(statement(buckets, version), QUERY)
+
+    @staticmethod
+    def _minutes_and_hours(minutes: Sequence[Bucket], now: int) -> Plan:
+        hours = _wider(minutes, 3600)
         whole = [bucket for bucket in hours if bucket[1] > now - MINUTES_DAYS * DAY]
         old = [bucket for bucket in hours if bucket not in whole]
+        recent = [bucket for bucket in minutes if bucket[1] // DAY * DAY > now - (EDGES_DAYS + 1) * DAY]
+        return [
+            (minutes, partial(counting.of_events, MINUTES)),
+            (minutes, partial(counting.vanished, MINUTES)),
+            (whole, partial(counting.of_rollup, HOURS, MINUTES)),
+            (old, partial(counting.of_events, HOURS)),
+            (hours, partial(counting.vanished, HOURS)),
+            (recent, partial(counting.retention_of_events, MINUTES)),
+            (recent, partial(counting.retention_vanished, MINUTES)),
+        ]
+
+    @staticmethod
+    def _days(days: Sequence[Bucket], now: int) -> Plan:
         edged = [bucket for bucket in days if bucket[1] > now - (EDGES_DAYS + 1) * DAY]
         unedged = [bucket for bucket in days if bucket not in edged]
-        recent = [bucket for bucket in minutes if bucket[1] // DAY * DAY > now - (EDGES_DAYS + 1) * DAY]
-        plan: list[tuple[Sequence[Bucket], Callable[[Sequence[Bucket]], Insert]]] = [
-            (minutes, lambda buckets: counting.of_events(MINUTES, buckets, version)),
-            (minutes, lambda buckets: counting.vanished(MINUTES, buckets, version)),
-            (whole, lambda buckets: counting.of_rollup(HOURS, MINUTES, buckets, version)),
-            (old, lambda buckets: counting.of_events(HOURS, buckets, version)),
-            (hours, lambda buckets: counting.vanished(HOURS, buckets, version)),
-            (days, lambda buckets: counting.of_rollup(DAYS, HOURS, buckets, version)),
-            (days, lambda buckets: counting.vanished(DAYS, buckets, version)),
-            (recent, lambda buckets: counting.retention_of_events(MINUTES, buckets, version)),
-            (recent, lambda buckets: counting.retention_vanished(MINUTES, buckets, version)),
-            (edged, lambda buckets: counting.retention_of_minutes(buckets, version)),
-            (unedged, lambda buckets: counting.retention_of_events(DAYS, buckets, version)),
-            (days, lambda buckets: counting.retention_vanished(DAYS, buckets, version)),
+        return [
+            (days, partial(counting.of_rollup, DAYS, HOURS)),
+            (days, partial(counting.vanished, DAYS)),
+            (edged, counting.retention_of_minutes),
+            (unedged, partial(counting.retention_of_events, DAYS)),
+            (days, partial(counting.retention_vanished, DAYS)),
         ]
-        return [statement(buckets) for buckets, statement in plan if buckets]
 
 
 def done(marks: Mapping[Bucket, Sequence[str]]) -> Insert:
@@ -190,6 +207,10 @@ def done(marks: Mapping[Bucket, Sequence[str]]) -> Insert:
         .final(DIRTY)  # type: ignore[attr-defined]  # the dialect adds it
     )
     return DIRTY.insert().from_select([column.name for column in DIRTY.columns], read)
+
+
+def _chunks(buckets: Sequence[Bucket]) -> Iterator[Sequence[Bucket]]:
+    return (buckets[start : start + CHUNK] for start in range(0, len(buckets), CHUNK))
 
 
 def _wider(buckets: Sequence[Bucket], seconds: int) -> list[Bucket]:

@@ -92,7 +92,9 @@ SELECT
     arrayMap(i -> if(fate IN (3, 4) AND i = size - 1, '3016', ''), places),
     0, 0
 FROM numbers_mt({viewings})
-SETTINGS max_block_size = {block}, max_threads = 2, min_insert_block_size_rows = {block}, parallel_view_processing = 1
+SETTINGS max_block_size = {block}, max_threads = 2, min_insert_block_size_rows = {block},
+    min_insert_block_size_rows_for_materialized_views = 600000,
+    min_insert_block_size_bytes_for_materialized_views = 1000000000, parallel_view_processing = 1
 """
 
 
