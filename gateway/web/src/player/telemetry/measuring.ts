@@ -72,6 +72,8 @@ const NONE: Readonly<Counters> = {
  * watched: a machine that slept, or a page that was frozen, plays nothing though no event says so.
  */
 const UNSEEN = 1000;
+/** What a page that goes may still play after its last word, in milliseconds. */
+const GOING = 250;
 /** A jump of less than this, in seconds, is the player's own, over a gap between two segments. */
 const OWN_JUMP = 0.5;
 /** A position has moved when it has by this, in seconds: what was decoded is still shown when the buffer runs out. */
@@ -319,7 +321,7 @@ export class Measuring {
       return;
     }
     this.#mark();
-    if (!this.#over || this.#totals.watch > this.#reported.watch) {
+    if (!this.#over || this.#more()) {
       this.#tell(EventType.HEARTBEAT);
     }
   }
@@ -374,9 +376,14 @@ export class Measuring {
     if (!this.#over) {
       this.#over = true;
       this.#tell(type);
-    } else if (this.#totals.watch > this.#reported.watch) {
+    } else if (this.#more()) {
       this.#tell(EventType.HEARTBEAT);
     }
+  }
+
+  /** True where more was watched since the last event than passes while a page goes. */
+  #more(): boolean {
+    return this.#totals.watch - this.#reported.watch > GOING;
   }
 
   /** Let something change, and tell it where the state is another one by it. */
