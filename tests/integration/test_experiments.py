@@ -13,10 +13,12 @@ import pytest
 from audience import Viewing, arrive
 from scipy import stats
 
+from reelmesh.analytics.erasure import Erasure
 from reelmesh.analytics.experiment_messages import exposure_to_proto
 from reelmesh.analytics.experiment_results import Results, ResultsReader
-from reelmesh.analytics.experiments import Arm, Experiment, ExperimentName, Exposure
+from reelmesh.analytics.experiments import Arm, Experiment, ExperimentName, Exposure, unit_of
 from reelmesh.analytics.v1 import report_pb2 as pb
+from reelmesh.mesh.clock import SystemClock, TimeOrderedIds
 from reelmesh.mesh.names import SessionName
 from reelmesh.mesh.pseudonyms import Pseudonyms
 from reelmesh.stores.warehouse import Warehouse
@@ -66,7 +68,7 @@ def trial(
     experiment = Experiment(ExperimentName(organization, "x"), "", (Arm("a"), Arm("b")), 1.0, START)
     viewings, exposures = [], []
     for number in range(viewers):
-        unit = PSEUDONYMS.of(organization, f"users/{number}")
+        unit = unit_of(PSEUDONYMS.of, organization, PSEUDONYMS.of(organization, f"users/{number}"))
         arm = assign(experiment, unit, number)
         if arm is None:
             continue
@@ -76,7 +78,7 @@ def trial(
                 organization,
                 START + timedelta(seconds=number, milliseconds=which),
                 number,
-                viewer=unit,
+                viewer=PSEUDONYMS.of(organization, f"users/{number}") if number % 2 else bytes(16),
                 watch_ms=int(taste * random.random()),
                 stall_ms=int(taste * 0.02 * random.random() * (stalling if arm.id == "b" else 1)),
                 startup_ms=int(300 + 200 * random.random()),
@@ -161,3 +163,18 @@ async def test_an_experiment_that_nobody_saw_has_arms_without_numbers(warehouse:
     assert [(arm.units, arm.exposures) for arm in results.arms] == [(0, 0), (0, 0)]
     assert np.isnan(results.arms[1].measures[pb.METRIC_VIEWS].value)
     assert not results.mismatch
+
+
+async def test_who_is_forgotten_is_forgotten_here_too(warehouse: Warehouse) -> None:
+    given = trial(stalling=1.0, viewers=20)
+    before = await shown(warehouse, given)
+
+    async def nothing(*_: object) -> None:
+        """There is nothing on its way, and nothing is counted."""
+
+    clock = SystemClock()
+    erasure = Erasure(warehouse, clock, TimeOrderedIds(clock), PSEUDONYMS.of, nothing, nothing)
+    for viewer in (3, 4):  # one who let themselves be known in events, and one who did not
+        await erasure.erase_viewer(given.experiment.name.organization, f"users/{viewer}")
+    after = await ResultsReader(warehouse).of(given.experiment)
+    assert sum(arm.units for arm in after.arms) == sum(arm.units for arm in before.arms) - 2

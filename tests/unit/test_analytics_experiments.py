@@ -31,6 +31,7 @@ from reelmesh.analytics.experiments import (
     Experiments,
     Exposure,
     Running,
+    unit_of,
 )
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import SessionName
@@ -205,7 +206,8 @@ async def test_a_viewer_gets_the_same_arm_in_every_session_and_nobody_in_each_th
     sessions = [SessionName("acme", str(uuid.UUID(int=uuid.UUID(SESSION.id).int + n))) for n in range(40)]
     known = [await assigner.assign(session, "users/1") for session in sessions]
     assert len({one.arm.id for (one,) in known}) == 1
-    assert {one.unit for (one,) in known} == {PSEUDONYMS.of("acme", "users/1")}
+    pseudonym = PSEUDONYMS.of("acme", "users/1")
+    assert {one.unit for (one,) in known} == {unit_of(PSEUDONYMS.of, "acme", pseudonym)} != {pseudonym}
     unknown = [await assigner.assign(session, "") for session in sessions]
     assert {one.arm.id for (one,) in unknown} == {"control", "low"}
     assert len({one.unit for (one,) in unknown}) == len(sessions)

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Executable, Insert, Table, delete, func, l
 from sqlalchemy.sql.expression import ClauseElement
 
 from reelmesh.analytics.columns import DELIVERIES, EVENTS, EXPOSURES, LICENSES
+from reelmesh.analytics.experiments import unit_of
 from reelmesh.analytics.schema import ALERTS, DIRTY, ERASURES, RECEIPTS, RETENTION, ROLLUPS, SESSIONS, began_ms
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Unavailable
@@ -231,7 +232,13 @@ class Erasure:
         for table, column in VIEWINGS:
             for condition in _which(table, column, asked, asked.sessions):
                 yield table, condition
-        if not asked.viewer:
+        if asked.viewer:
+            # Also of viewings that were to tell nothing of who watches.
+            unit = unit_of(self._pseudonym, asked.organization, bytes.fromhex(asked.viewer))
+            theirs = EXPOSURES.c.unit == func.toFixedString(func.unhex(unit.hex()), 16)
+            before = began_ms(EXPOSURES.c.session) <= asked.asked_ms
+            yield EXPOSURES, (EXPOSURES.c.organization == asked.organization) & theirs & before
+        else:
             until = func.fromUnixTimestamp64Milli(func.toInt64(asked.asked_ms))
             for table, time in (
                 *((table, "bucket") for table in (*ROLLUPS.values(), *RETENTION.values())),

@@ -102,6 +102,15 @@ class Exposure:
         return uuid.UUID(self.session.id).int >> 80
 
 
+def unit_of(pseudonym: Callable[[str, str], bytes], organization: str, viewer: bytes) -> bytes:
+    """Return what a viewer, given by their pseudonym, is assigned by.
+
+    It is another keyed hash, so that exposures do not tell who is behind the events of viewers who want no name kept.
+    Whoever has the key can still find the exposures of one viewer, to erase them.
+    """
+    return pseudonym(organization, f"unit:{viewer.hex()}")
+
+
 class ExperimentStore(Protocol):
     """What experiments need of a database; experiment_store.py is the one on Cassandra. All may raise Unavailable."""
 
@@ -252,11 +261,14 @@ class Assignments:
         arms stand, and it goes on being told. Whatever is lost then is lost for all arms alike, since a viewing's
         exposures go by one record each that know nothing of what the arms do.
         """
-        # No viewer's name has a colon.
-        unit = self._pseudonym(session.organization, viewer or f"session:{session.id}")
+        organization = session.organization
+        if viewer:
+            unit = unit_of(self._pseudonym, organization, self._pseudonym(organization, viewer))
+        else:
+            unit = self._pseudonym(organization, f"session:{session.id}")  # no viewer's name has a colon
         exposures = [
             Exposure(session, unit, each.name.id, arm)
-            for each in await self._running.of(session.organization)
+            for each in await self._running.of(organization)
             if (arm := each.arm_of(unit)) is not None
         ]
         if not exposures:

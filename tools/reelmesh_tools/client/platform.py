@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from reelmesh.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from reelmesh.analytics.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from reelmesh.billing.v1.checkout_service_pb2_grpc import CheckoutServiceStub
 from reelmesh.billing.v1.entitlement_service_pb2_grpc import EntitlementServiceStub
 from reelmesh.billing.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -89,6 +90,7 @@ class Platform:
         self.entitlements = EntitlementServiceStub(self.channel)
         self.checkout = CheckoutServiceStub(self.channel)
         self.analytics = AnalyticsServiceStub(self.channel)
+        self.experiments = ExperimentServiceStub(self.channel)
         self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
         """For addresses that carry their token, as players fetch them."""
         self.signed_http = httpx.Client(timeout=CALL_SECONDS, trust_env=False, auth=signer)

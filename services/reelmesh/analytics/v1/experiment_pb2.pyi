@@ -219,7 +219,9 @@ class ExposureRecord(_message.Message):
     session: _builtins.bytes
     """Session's id, 16 bytes."""
     unit: _builtins.bytes
-    """What was assigned by: a keyed hash of the viewer, or of the session for who is not known (16 bytes)."""
+    """What was assigned by: a keyed hash of the viewer, or of the session for who is not known (16 bytes). It is not the one
+    that events have of the viewer.
+    """
     experiment: _builtins.str
     """The experiment's id."""
     arm: _builtins.str

@@ -215,7 +215,8 @@ export type ExposureRecord = Message<"reelmesh.analytics.v1.ExposureRecord"> & {
   session: Uint8Array;
 
   /**
-   * What was assigned by: a keyed hash of the viewer, or of the session for who is not known (16 bytes).
+   * What was assigned by: a keyed hash of the viewer, or of the session for who is not known (16 bytes). It is not the one
+   * that events have of the viewer.
    *
    * @generated from field: bytes unit = 4;
    */
