@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -58,13 +58,16 @@ class Trial:
 
 
 def trial(
+    organization: str,
     stalling: float,
     assign: Callable[[Experiment, bytes, int], Arm | None] = lambda experiment, unit, number: experiment.arm_of(unit),
     viewers: int = 3000,
 ) -> Trial:
-    """Let viewers watch one to four times each; in arm `b` they stall `stalling` times as much."""
+    """Let viewers watch one to four times each; in arm `b` they stall `stalling` times as much.
+
+    All chance comes from the name of the organization, which decides the arms, and a seed.
+    """
     random = np.random.default_rng(5)
-    organization = f"trial-{uuid.uuid4().hex[:8]}"
     experiment = Experiment(ExperimentName(organization, "x"), "", (Arm("a"), Arm("b")), 1.0, START)
     viewings, exposures = [], []
     for number in range(viewers):
@@ -77,7 +80,7 @@ def trial(
             viewing = Viewing(
                 organization,
                 START + timedelta(seconds=number, milliseconds=which),
-                number,
+                (number, which),
                 viewer=PSEUDONYMS.of(organization, f"users/{number}") if number % 2 else bytes(16),
                 watch_ms=int(taste * random.random()),
                 stall_ms=int(taste * 0.02 * random.random() * (stalling if arm.id == "b" else 1)),
@@ -97,7 +100,7 @@ async def shown(warehouse: Warehouse, given: Trial) -> Results:
 
 
 async def test_an_effect_is_found_with_the_numbers_that_a_count_by_hand_gives(warehouse: Warehouse) -> None:
-    given = trial(stalling=1.5)
+    given = trial("trial-effect", stalling=1.5)
     results = await shown(warehouse, given)
     control, other = results.arms
     assert (control.arm, other.arm) == ("a", "b")
@@ -125,7 +128,7 @@ async def test_an_effect_is_found_with_the_numbers_that_a_count_by_hand_gives(wa
 
 
 async def test_the_same_way_twice_differs_in_nothing(warehouse: Warehouse) -> None:
-    results = await shown(warehouse, trial(stalling=1.0))
+    results = await shown(warehouse, trial("trial-same", stalling=1.0))
     assert results.sample_ratio_p > 0.001
     assert not results.mismatch
     for measure in results.arms[1].measures.values():
@@ -135,16 +138,27 @@ async def test_the_same_way_twice_differs_in_nothing(warehouse: Warehouse) -> No
 async def test_a_broken_assignment_is_noticed(warehouse: Warehouse) -> None:
     def broken(experiment: Experiment, unit: bytes, number: int) -> Arm | None:
         arm = experiment.arm_of(unit)
-        # Every eighth viewer of b is lost on the way.
-        return None if arm is not None and arm.id == "b" and number % 8 == 0 else arm
+        # Every sixth viewer of b is lost on the way.
+        return None if arm is not None and arm.id == "b" and number % 6 == 0 else arm
 
-    results = await shown(warehouse, trial(stalling=1.0, assign=broken))
+    results = await shown(warehouse, trial("trial-broken", stalling=1.0, assign=broken))
     assert results.sample_ratio_p < 0.001
     assert results.mismatch
 
 
+async def test_units_in_several_arms_are_noticed(warehouse: Warehouse) -> None:
+    given = trial("trial-mixed", stalling=1.0, viewers=300)
+    first, second = given.experiment.arms
+    # Assigned by session, which is even but not sticky.
+    exposures = [replace(each, arm=second if uuid.UUID(each.session.id).int & 1 else first) for each in given.exposures]
+    results = await shown(warehouse, replace(given, exposures=exposures))
+    assert results.sample_ratio_p > 0.001
+    assert results.mixed_units > 50
+    assert results.mismatch
+
+
 async def test_viewings_that_stand_for_others_count_as_many(warehouse: Warehouse) -> None:
-    organization = f"trial-{uuid.uuid4().hex[:8]}"
+    organization = "trial-weights"
     experiment = Experiment(ExperimentName(organization, "x"), "", (Arm("a"), Arm("b")), 1.0, START)
     viewings = [Viewing(organization, START, n, watch_ms=1000, weight=4 if n < 3 else 1) for n in range(6)]
     arms = [experiment.arms[n // 3] for n in range(6)]
@@ -158,7 +172,7 @@ async def test_viewings_that_stand_for_others_count_as_many(warehouse: Warehouse
 
 
 async def test_an_experiment_that_nobody_saw_has_arms_without_numbers(warehouse: Warehouse) -> None:
-    name = ExperimentName(f"trial-{uuid.uuid4().hex[:8]}", "x")
+    name = ExperimentName("trial-nobody", "x")
     results = await ResultsReader(warehouse).of(Experiment(name, "", (Arm("a"), Arm("b")), 1.0, START))
     assert [(arm.units, arm.exposures) for arm in results.arms] == [(0, 0), (0, 0)]
     assert np.isnan(results.arms[1].measures[pb.METRIC_VIEWS].value)
@@ -166,7 +180,7 @@ async def test_an_experiment_that_nobody_saw_has_arms_without_numbers(warehouse:
 
 
 async def test_who_is_forgotten_is_forgotten_here_too(warehouse: Warehouse) -> None:
-    given = trial(stalling=1.0, viewers=20)
+    given = trial("trial-forgotten", stalling=1.0, viewers=20)
     before = await shown(warehouse, given)
 
     async def nothing(*_: object) -> None:

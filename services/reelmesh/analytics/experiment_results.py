@@ -48,11 +48,13 @@ class Results:
 
     arms: Sequence[ArmResult]
     sample_ratio_p: float
+    mixed_units: int
+    """Units that were in more than one arm."""
 
     @property
     def mismatch(self) -> bool:
         """Whether the assignment or the telemetry is wrong, and so is the rest."""
-        return self.sample_ratio_p < comparison.MISMATCH
+        return self.sample_ratio_p < comparison.MISMATCH or self.mixed_units > 0
 
 
 NOBODY = Moments(0, {}, {})
@@ -68,7 +70,8 @@ class ResultsReader:
     async def of(self, experiment: Experiment) -> Results:
         """Return what an experiment has shown so far. Raises Unavailable."""
         rows = await self._reader.rows(query(experiment))
-        return judged(experiment, rows)
+        mixed = await self._reader.rows(mixed_query(experiment))
+        return judged(experiment, rows, int(mixed[0][0]))
 
 
 def query(experiment: Experiment) -> Select[Any]:
@@ -78,7 +81,7 @@ def query(experiment: Experiment) -> Select[Any]:
     what an arm did to them. Those that were sampled count for as many as they stand for.
     """
     exposure = EXPOSURES.c
-    of_it = (exposure.organization == experiment.name.organization, exposure.experiment == experiment.name.id)
+    of_it = _of(experiment)
     viewing = _viewings(experiment, select(exposure.session).where(*of_it))
     units = (
         select(
@@ -95,6 +98,19 @@ def query(experiment: Experiment) -> Select[Any]:
     products = [func.sum(units[f"unit_{one}"] * units[f"unit_{two}"]) for one, two in _PAIRS]
     arms = select(units.unit_arm, func.count(), func.sum(units.unit_exposures), *sums, *products)
     return latest(arms.group_by(units.unit_arm))
+
+
+def mixed_query(experiment: Experiment) -> Select[Any]:
+    """Return the query for how many units were in more than one arm."""
+    exposure = EXPOSURES.c
+    arms = func.uniqExact(exposure.arm)
+    mixed = select(exposure.unit).where(*_of(experiment)).group_by(exposure.unit).having(arms > 1).subquery("mixed")
+    return latest(select(func.count()).select_from(mixed))
+
+
+def _of(experiment: Experiment) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    name = experiment.name
+    return EXPOSURES.c.organization == name.organization, EXPOSURES.c.experiment == name.id
 
 
 def _viewings(experiment: Experiment, sessions: Select[Any]) -> Subquery:
@@ -131,7 +147,7 @@ def moments_of(row: Sequence[Any]) -> Moments:
     )
 
 
-def judged(experiment: Experiment, rows: Sequence[Sequence[Any]]) -> Results:
+def judged(experiment: Experiment, rows: Sequence[Sequence[Any]], mixed: int) -> Results:
     """Hold the arms of an experiment against the first. An arm that nobody is in has no row."""
     found = {str(row[0]): row for row in rows}
     moments = {arm.id: moments_of(found[arm.id]) if arm.id in found else NOBODY for arm in experiment.arms}
@@ -146,4 +162,4 @@ def judged(experiment: Experiment, rows: Sequence[Sequence[Any]]) -> Results:
         exposures = int(found[arm.id][2]) if arm.id in found else 0
         results.append(ArmResult(arm.id, moments[arm.id].units, exposures, measures))
     p = comparison.sample_ratio([each.units for each in results], [arm.weight for arm in experiment.arms])
-    return Results(results, p)
+    return Results(results, p, mixed)

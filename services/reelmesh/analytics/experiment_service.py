@@ -75,7 +75,7 @@ class ExperimentService(ExperimentServiceServicer):
 
 def _results_to_proto(results: Results) -> experiment_pb2.ExperimentResults:
     message = experiment_pb2.ExperimentResults(
-        sample_ratio_p=results.sample_ratio_p, sample_ratio_mismatch=results.mismatch
+        sample_ratio_p=results.sample_ratio_p, sample_ratio_mismatch=results.mismatch, mixed_units=results.mixed_units
     )
     for arm in results.arms:
         told = message.arms.add(arm=arm.arm, units=arm.units, exposures=arm.exposures)

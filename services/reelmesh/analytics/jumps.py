@@ -24,8 +24,9 @@ SURE = 6.0
 """Standard deviations that open an alert."""
 UNSURE = 3.0
 """Below so many an alert goes on no longer: less than SURE, so that it does not flicker."""
-APART = 3.0
-"""A value stands out that differs so much from all others at the time: else what is wrong is wrong everywhere."""
+APART = 5.0
+"""A value stands out that differs so much from all others at the time: else what is wrong is wrong everywhere. While it
+is, nothing but this keeps hundreds of values from an alert each."""
 MORE = 1.5
 """A change matters from so many times what is usual…"""
 

@@ -97,8 +97,8 @@ def results(name: _Name, as_json: _Json = False) -> None:
     console = Console()
     if found.sample_ratio_mismatch:
         console.print(
-            f"[bold red]Do not believe this:[/] so uneven arms come by chance with p = {found.sample_ratio_p:.2g}. "
-            "Something is wrong with the assignment or the telemetry."
+            f"[bold red]Do not believe this:[/] so uneven arms come by chance with p = {found.sample_ratio_p:.2g}, and "
+            f"{found.mixed_units} units are in several arms. Something is wrong with the assignment or the telemetry."
         )
     console.print(_table(found))
 

@@ -330,12 +330,15 @@ class ExperimentResults(_message.Message):
     ARMS_FIELD_NUMBER: _builtins.int
     SAMPLE_RATIO_P_FIELD_NUMBER: _builtins.int
     SAMPLE_RATIO_MISMATCH_FIELD_NUMBER: _builtins.int
+    MIXED_UNITS_FIELD_NUMBER: _builtins.int
     sample_ratio_p: _builtins.float
     """How likely the numbers of units in the arms are, were they assigned as they should be: a p-value of Pearson's χ²."""
     sample_ratio_mismatch: _builtins.bool
-    """Whether that is below 0.001: something is wrong with the assignment or the telemetry, and the rest is not to be
-    believed.
+    """Whether that is below 0.001, or there are mixed units: something is wrong with the assignment or the telemetry, and
+    the rest is not to be believed.
     """
+    mixed_units: _builtins.int
+    """Units that were in more than one arm, which assignment never does."""
     @_builtins.property
     def experiment(self) -> Global___Experiment:
         """The experiment."""
@@ -351,10 +354,11 @@ class ExperimentResults(_message.Message):
         arms: _abc.Iterable[Global___ExperimentResults.ArmResult] | None = ...,
         sample_ratio_p: _builtins.float = ...,
         sample_ratio_mismatch: _builtins.bool = ...,
+        mixed_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "experiment", b"experiment", "sample_ratio_mismatch", b"sample_ratio_mismatch", "sample_ratio_p", b"sample_ratio_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "experiment", b"experiment", "mixed_units", b"mixed_units", "sample_ratio_mismatch", b"sample_ratio_mismatch", "sample_ratio_p", b"sample_ratio_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
