@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy import Executable
@@ -59,15 +59,20 @@ class Alerts:
         reader: AlertReader,
         teller: Teller,
         clock: Clock,
+        fresh: Callable[[], datetime | None],
         leads: Callable[[], bool],
         seconds: float,
         days: int,
     ) -> None:
-        """`leads` says whether this process is the one that looks, every `seconds`; `days` make a baseline."""
+        """`fresh` tells a time before which all that was received is counted; None while that is not known.
+
+        `leads` says whether this process is the one that looks, every `seconds`; `days` make a baseline.
+        """
         self._warehouse = warehouse
         self._reader = reader
         self._teller = teller
         self._clock = clock
+        self._fresh = fresh
         self._leads = leads
         self._seconds = seconds
         self._days = days
@@ -86,8 +91,12 @@ class Alerts:
             await asyncio.sleep(self._seconds)  # what is looked at is time itself
 
     async def look(self) -> None:
-        """Look once, at the windows before now. Raises Unavailable; then the next look does what this one left."""
-        window = Window.before(self._clock.now())
+        """Look once, at the latest windows. Raises Unavailable; then the next look does what this one left."""
+        fresh = self._fresh()
+        if fresh is None:
+            return
+        # Nothing is over because nothing was heard of it: who has fallen behind looks at what there was.
+        window = Window.before(min(fresh, self._clock.now()))
         looked = await self._reader.windows(window)
         going = {alert_rows.key_of(alert): alert for alert in await self._open_ones()}
         usual = await self._reader.usual(window, self._days, _asked(looked, list(going)))

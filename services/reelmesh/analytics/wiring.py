@@ -124,6 +124,7 @@ async def build(config: Config, stores: Stores) -> Target:
         AlertReader(warehouse, weight_of(config)),
         announcements,
         stores.clock,
+        fresh=rollups.fresh_time,
         leads=filled.leads,
         seconds=settings.alert_seconds,
         days=settings.baseline_days,
