@@ -123,5 +123,4 @@ class World:
         self.door = Door(self.tokens, sampling, Records(Countries(), sampling.weight), self.broker, self.clock, "topic")
 
     async def report(self, request: ReportRequest, place: Place = PLACE) -> Outcome:
-        size = request.ByteSize()
-        return await self.door.report(Sent(strip(request), size, TelemetryRecord.SOURCE_REPORT, place))
+        return await self.door.report(Sent(strip(request), TelemetryRecord.SOURCE_REPORT, place))

@@ -45,8 +45,8 @@ class Door:
         Raises TokenInvalid, TokenExpired, SessionForeign, BatchTooLarge, BrokerUnavailable.
         """
         request = sent.request
-        if sent.size > MOST_BYTES or len(request.events) > MOST_EVENTS:
-            raise BatchTooLarge("send fewer events at once", most_events=MOST_EVENTS, most_bytes=MOST_BYTES)
+        if len(request.events) > MOST_EVENTS:
+            raise _too_large()
         viewing = self._tokens.read(request.token)
         if request.session and request.session != str(viewing.session):
             raise SessionForeign("the token is of another viewing")
@@ -56,12 +56,21 @@ class Door:
         if not sampled or request.consent == CONSENT_DENIED:
             return Outcome(count, sent.refused, (), now_ms, sampled)
         verdict = judge(request.events, now_ms, request.sent_time_ms)
+        # What is passed on has a size anyway; only what is left out has to be measured.
+        if verdict.refused and request.ByteSize() > MOST_BYTES:
+            raise _too_large()
         if verdict.sequences:
             record = self._records.write(viewing, sent, [each.index for each in verdict.refused], now_ms)
+            if len(record) > MOST_BYTES:
+                raise _too_large()
             await self._broker.confirm(self._topic, viewing.session.id, record)
         refused = _merged(sent, verdict.refused)
         gaps = self._gaps.note(viewing.id, verdict.sequences)
         return Outcome(len(verdict.sequences), refused, gaps, now_ms, sampled)
+
+
+def _too_large() -> BatchTooLarge:
+    return BatchTooLarge("send fewer events at once", most_events=MOST_EVENTS, most_bytes=MOST_BYTES)
 
 
 def _merged(sent: Sent, refused: Sequence[Refused]) -> Sequence[Refused]:

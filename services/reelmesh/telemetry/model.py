@@ -26,8 +26,6 @@ class Sent:
 
     request: ReportRequest
     """Is used up when it is put into a record. What the contract does not know must be gone from it."""
-    size: int
-    """Bytes of it, as it came."""
     source: TelemetryRecord.Source.ValueType
     place: Place
     refused: Sequence[Refused] = ()

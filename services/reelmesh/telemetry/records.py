@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from reelmesh.telemetry.clients import client_of
 from reelmesh.telemetry.countries import Countries, network_of
 from reelmesh.telemetry.model import Sent
@@ -62,6 +64,10 @@ class Records:
 
 
 def strip(request: ReportRequest) -> ReportRequest:
-    """Take from a request what the contract does not know, and return it."""
-    request.DiscardUnknownFields()
+    """Take from a request what the contract does not know, and return it.
+
+    Events keep what a newer contract may say of them: a record gives it no other meaning.
+    """
+    if len(UnknownFieldSet(request)):
+        request.DiscardUnknownFields()
     return request

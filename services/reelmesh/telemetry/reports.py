@@ -59,7 +59,7 @@ class Reports:
             request = ReportRequest(token=token, consent=consent)
             refused, positions, again = self._translate(lines, session, story, known.told, request)
             told = [event.event_id for event in request.events]
-            sent = Sent(request, len(body), TelemetryRecord.SOURCE_CMCD, place, refused, positions)
+            sent = Sent(request, TelemetryRecord.SOURCE_CMCD, place, refused, positions)
             outcome = await self._door.report(sent)
             known.story = story
             for id_ in told:

@@ -57,7 +57,6 @@ class TelemetryService(TelemetryServiceServicer):
         validate(self._validator, beacon.request)
         sent = Sent(
             beacon.request,
-            len(request.body.data),
             TelemetryRecord.SOURCE_BEACON,
             _place(),
             beacon.refused,
@@ -78,8 +77,7 @@ class TelemetryService(TelemetryServiceServicer):
         return pb.ReportDeliveriesResponse(accepted=accepted, refusals=map(_refusal, refused))
 
     async def _report(self, request: pb.ReportRequest) -> Outcome:
-        sent = Sent(strip(request), request.ByteSize(), TelemetryRecord.SOURCE_REPORT, _place())
-        return await self._door.report(sent)
+        return await self._door.report(Sent(strip(request), TelemetryRecord.SOURCE_REPORT, _place()))
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.ReportResponse:
