@@ -134,7 +134,7 @@ def test_a_viewing_is_reported_as_its_page_saw_it(page: Page, platform: Platform
 def test_one_who_leaves_before_the_first_frame_is_an_exit(page: Page, platform: Platform, film: str) -> None:
     page.route("**/media/**", lambda route: None)  # nothing ever comes
     watching = WatchPage.open(page, film, "hls")
-    watching.wait("player && player.getManifest()")
+    watching.wait("events.some((event) => event.type === 'loading')")
     session = session_of(watching)
     page.goto("about:blank")
     exited = SessionReport.OUTCOME_EXITED_BEFORE_START
