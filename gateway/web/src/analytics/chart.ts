@@ -169,7 +169,7 @@ function options(data: ChartData, place: HTMLElement, read: (plot: uPlot) => voi
     cursor: { y: false, drag: { setScale: false }, ...(data.sync ? { sync: { key: data.sync } } : {}) },
     hooks: { setCursor: [read] },
     scales: {
-      x: { time: timed, range: (_, least, most) => around(data.x, least, most, bars) },
+      x: { time: timed, range: (plot) => around(plot.data[0] as number[], bars) },
       y: { range: (_, _least, most) => [0, top ?? (most > 0 ? most * 1.12 : 1)] },
     },
     axes: [
@@ -197,10 +197,10 @@ function drawn({ label, kind = "line", color: name, dashed }: Line, color: Color
 }
 
 /** Bars need room for their halves at both ends; a single value some room at all. */
-function around(x: readonly number[], least: number, most: number, bars: boolean): [number, number] {
+function around(x: readonly number[], bars: boolean): [number, number] {
   const [first = 0, second = first + 60] = x;
   const half = bars || x.length < 2 ? (second - first) / 2 : 0;
-  return [least - half, most + half];
+  return [first - half, (x.at(-1) ?? first) + half];
 }
 
 /** Return a color of the style sheet as a canvas takes it, in the scheme that is shown. */
