@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import licenses, pipeline, playback, reports, upload
+from reelmesh_tools.bench import faults, licenses, pipeline, playback, reports, telemetry, upload
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -37,6 +37,8 @@ def register(app: typer.Typer) -> None:
     group.command(name="playback")(bench_playback)
     group.command(name="licenses")(bench_licenses)
     group.command(name="reports")(bench_reports)
+    group.command(name="telemetry")(bench_telemetry)
+    group.command(name="faults")(bench_faults)
     app.add_typer(group, name="bench")
 
 
@@ -114,15 +116,35 @@ def bench_reports(
     _print(result, _reports_table, as_json=as_json)
 
 
+def bench_telemetry(
+    events: Annotated[int, typer.Option(min=0, help="Events to send each way; 0 for as many as are taken.")] = 0,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="How long to send each way, at most.")] = 60.0,
+    as_json: _Json = False,
+) -> None:
+    """Send telemetry to a platform of its own, until it can be asked for; then chDB alone, with the same records."""
+    with _saying(as_json=as_json) as say:
+        result = telemetry.measure(events, seconds, say)
+    _print(result, _telemetry_table, as_json=as_json)
+
+
+def bench_faults(
+    events: Annotated[int, typer.Option(min=1000, help="Different events to send.")] = 5_000_000,
+    seed: Annotated[int, typer.Option(help="Decides on who is killed when, and on the events.")] = 1,
+    as_json: _Json = False,
+) -> None:
+    """Kill what takes events in while they are sent to a platform of its own; exits with 1 if any figure differs."""
+    with _saying(as_json=as_json) as say:
+        result = faults.measure(events, seed, say)
+    _print(result, _faults_table, as_json=as_json)
+    raise typer.Exit(1 if result["differences"] else 0)
+
+
 @contextmanager
-def _measuring(*, as_json: bool) -> Iterator[tuple[Stack, Platform, Callable[[str], None]]]:
-    """Give the running stack, a client of it, and a way to say what is going on; turn errors into exit code 1."""
-    stack = Stack(Layout.from_environment(os.environ))
-    console = Console(stderr=True, quiet=as_json)
+def _saying(*, as_json: bool) -> Iterator[Callable[[str], None]]:
+    """Give a way to say what is going on; turn errors into exit code 1."""
     try:
-        _require_running(stack)
-        with Platform.of_stack(stack.layout, stack.plan.gateway_url) as platform, console.status("") as status:
-            yield stack, platform, status.update
+        with Console(stderr=True, quiet=as_json).status("") as status:
+            yield status.update
     except grpc.RpcError as error:
         problem = problem_of(error)
         _fail(problem.reason or problem.code.name, problem.message, as_json=as_json)
@@ -130,6 +152,16 @@ def _measuring(*, as_json: bool) -> Iterator[tuple[Stack, Platform, Callable[[st
         _fail("BENCH_FAILED", str(error), as_json=as_json)
     except psutil.NoSuchProcess as error:
         _fail("BENCH_FAILED", f"a process of the stack ended meanwhile: {error}", as_json=as_json)
+
+
+@contextmanager
+def _measuring(*, as_json: bool) -> Iterator[tuple[Stack, Platform, Callable[[str], None]]]:
+    """Give the running stack, a client of it, and a way to say what is going on; turn errors into exit code 1."""
+    stack = Stack(Layout.from_environment(os.environ))
+    with _saying(as_json=as_json) as say:
+        _require_running(stack)
+        with Platform.of_stack(stack.layout, stack.plan.gateway_url) as platform:
+            yield stack, platform, say
 
 
 def _require_running(stack: Stack) -> None:
@@ -228,4 +260,39 @@ def _pipeline_table(result: dict[str, Any]) -> Table:
     table.add_row("read by workers / source", f"{result['read_ratio']:.2f}")
     table.add_row("frames, plain's", f"{result['frames']}, {result['plain_frames']}")
     table.add_row("tasks, redeliveries", f"{result['tasks']}, {result['redeliveries']}")
+    return table
+
+
+def _telemetry_table(result: dict[str, Any]) -> Table:
+    title = f"batches of {result['batch_events']}, {result['cores']} cores, load {result['load_average']}"
+    table = Table("way", "events", "queryable/s", "accepted/s", "fresh p50, p99", "CPU seconds", "MiB", title=title)
+    for name in ("direct", "gateway", "steady"):
+        each = result[name]
+        table.add_row(
+            name,
+            f"{each['events']:,}",
+            f"{each['per_second']:,}",
+            f"{each['accepted_per_second']:,}",
+            f"{each['freshness']['p50_ms']}, {each['freshness']['p99_ms']} ms",
+            ", ".join(f"{process} {seconds:.0f}" for process, seconds in each["cpu_seconds"].items()),
+            ", ".join(f"{process} {size >> 20}" for process, size in each["rss_bytes"].items()),
+        )
+    alone = result["chdb"]
+    table.add_row(
+        "chDB alone", f"{alone['events']:,}", f"{alone['per_second']:,}", "", "", "", f"{alone['rss_peak_bytes'] >> 20}"
+    )
+    table.add_row("ratio", "", f"{result['ratio']:.2f}", "", "", "", "")
+    return table
+
+
+def _faults_table(result: dict[str, Any]) -> Table:
+    kills = ", ".join(f"{kill['process']} after {kill['after_seconds']:.0f} s" for kill in result["kills"])
+    table = Table("table", "events", "views", "watch ms", "stall ms", title=f"killed: {kills}")
+    rows = {"sender": result["sender"]["sent"]}
+    rows |= {name: result["recount"][name] for name in ("raw", "minutes", "hours", "days", "sessions")}
+    for name, each in rows.items():
+        table.add_row(name, *(f"{each[figure]:,}" for figure in ("events", "views", "watch_ms", "stall_ms")))
+    table.add_row("received", f"{result['recount']['received']:,}", "", "", "")
+    for difference in result["differences"]:
+        table.add_row("DIFFERS", difference, "", "", "")
     return table
