@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Executable, Select, func, select
+from sqlalchemy import ColumnElement, Executable, Select, Table, func, select
 
 from reelmesh.analytics.columns import EVENTS
 from reelmesh.analytics.errors import RollupBehind
-from reelmesh.analytics.schema import DAYS, HOURS, MINUTES, RECEIPTS, ROLLUPS, SESSIONS
+from reelmesh.analytics.schema import DAYS, FACETS, HOURS, MINUTES, RECEIPTS, ROLLUPS, SESSIONS
 from reelmesh.analytics.spans import LENGTHS, Span, rounded
 from reelmesh.mesh.clock import Clock
 
@@ -64,7 +64,9 @@ class Audit:
         days = rounded(span or Span(kept, int(now.timestamp()) + LENGTHS[DAYS]), LENGTHS[DAYS])
         found = [await self._raw(organization, days)]
         for rollup in (MINUTES, HOURS, DAYS):
-            found.append(await self._one(rollup, _of_rollup(rollup, organization, days)))  # noqa: PERF401 - one by one
+            found.append(await self._one(rollup, _of_table(ROLLUPS[rollup], organization, days)))  # noqa: PERF401 - one by one
+        for table in FACETS.values():
+            found.append(await self._one(table.name, _of_table(table, organization, days, table.c.dimension == "")))  # noqa: PERF401
         return [*found, await self._one("sessions", _of_sessions(organization, days))]
 
     async def _raw(self, organization: str, days: Span) -> Figures:
@@ -91,11 +93,10 @@ def _during(time: ColumnElement[Any], days: Span) -> tuple[ColumnElement[bool], 
     return time >= func.toDateTime(days.start, "UTC"), time < func.toDateTime(days.end, "UTC")
 
 
-def _of_rollup(rollup: str, organization: str, days: Span) -> Select[Any]:
-    table = ROLLUPS[rollup]
+def _of_table(table: Table, organization: str, days: Span, *conditions: ColumnElement[bool]) -> Select[Any]:
     c = table.c
     query: Any = select(func.sum(c.events), func.sum(c.views), func.sum(c.watch_ms), func.sum(c.stall_ms)).where(
-        c.organization == organization, *_during(c.bucket, days)
+        c.organization == organization, *_during(c.bucket, days), *conditions
     )
     counted: Select[Any] = query.final(table)
     return counted

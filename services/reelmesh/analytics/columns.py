@@ -8,7 +8,7 @@ so that nothing here has to be changed with a contract.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, case, cast, func, literal_column, select
 from sqlalchemy.types import TypeEngine
 
-from reelmesh.analytics.schema import ID, RECEIPTS, SESSION_MS, SESSIONS, TEXT, TIME
+from reelmesh.analytics.schema import ID, RECEIPTS, SESSIONS, TEXT, TIME
 from reelmesh.analytics.v1.experiment_pb2 import ExposureRecord
 from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
 from reelmesh.telemetry.v1.event_pb2 import EventType
@@ -248,15 +248,12 @@ def _made_columns(stream: Stream) -> list[tuple[str, TypeEngine[Any], ColumnElem
     return []
 
 
-_ENGINES = {
+_ENGINES: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "events": (("organization", "minute", "session", "event_id"), "toYYYYMMDD(event_time)"),
     "deliveries": (("organization", "request_time", "delivery_id"), "toYYYYMMDD(request_time)"),
     "licenses": (("organization", "session_id", "id"), "toYYYYMM(time)"),
-    # By the time in the session's id: an exposure that is told again tells another time.
-    "exposures": (
-        ("organization", "experiment", "session"),
-        f"toYYYYMM(fromUnixTimestamp64Milli({SESSION_MS}))",
-    ),
+    # In one partition: an exposure that is told again tells another time.
+    "exposures": (("organization", "experiment", "session"), None),
 }
 
 

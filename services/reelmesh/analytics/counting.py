@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Select, Table, func, literal, literal_column, select, tuple_
+from clickhouse_connect.cc_sqlalchemy import Lambda
+from sqlalchemy import ColumnElement, Insert, Select, Table, column, func, literal, literal_column, select, tuple_
+from sqlalchemy.sql.expression import FromClause
 
 from reelmesh.analytics.columns import EVENTS, player_name
 from reelmesh.analytics.schema import (
     DAYS,
     DIMENSIONS,
+    FACET_KEYS,
+    FACETS,
+    FACETS_OF,
     HOURS,
     MEASURES,
     MINUTES,
@@ -81,35 +86,83 @@ def of_events(rollup: str, buckets: Sequence[Bucket], version: int) -> Insert:
         "version": literal(version),
     }
     target = ROLLUPS[rollup]
-    query = select(*(counted[column.name].label(column.name) for column in target.columns))
+    query = select(*(counted[each.name].label(each.name) for each in target.columns))
     return _insert(target, _within(query, EVENTS, e.minute, rollup, buckets).group_by(*_keys(counted)))
 
 
 def of_rollup(rollup: str, below: str, buckets: Sequence[Bucket], version: int) -> Insert:
     """Return the statement that counts buckets from those of the roll-up below."""
-    source, target = ROLLUPS[below], ROLLUPS[rollup]
-    counted: dict[str, ColumnElement[Any]] = {name: source.c[name] for name in DIMENSIONS}
-    counted |= {name: func.sum(source.c[name]) for name in MEASURES}
+    return _summed(ROLLUPS[rollup], ROLLUPS[below], DIMENSIONS, rollup, buckets, version)
+
+
+def facets_of_rollup(rollup: str, buckets: Sequence[Bucket], version: int) -> Insert:
+    """Return the statement that counts facets from the roll-up of the same buckets."""
+    source, target = ROLLUPS[rollup], FACETS[rollup]
+    one_each = func.array(func.tuple("", ""), *(func.tuple(name, func.toString(source.c[name])) for name in FACETS_OF))
+    # A viewing counts in each of its arms, and under no name where it is in none.
+    arms = func.emptyArrayToSingle(source.c.experiments)
+    arm = func.tuple("experiment", func.toString(column("arm")))
+    of_arms = func.arrayMap(Lambda("arm", arm), arms)  # type: ignore[no-untyped-call]
+    facet = func.arrayJoin(func.arrayConcat(one_each, of_arms))
+    measures = [source.c[name] for name in (*MEASURES, "startup", "viewers")]
+    found = select(source.c.organization, source.c.bucket, facet.label("facet"), *measures).where(source.c.events > 0)
+    inner = _within(found, source, source.c.bucket, rollup, buckets).subquery("found")
+    counted: dict[str, ColumnElement[Any]] = {
+        "organization": inner.c.organization,
+        "dimension": func.tupleElement(inner.c.facet, 1),
+        "bucket": inner.c.bucket,
+        "value": func.tupleElement(inner.c.facet, 2),
+        **_sums(inner, version),
+    }
+    query = select(*(counted[each.name].label(each.name) for each in target.columns))
+    return _insert(target, query.group_by(*(counted[name] for name in FACET_KEYS)))
+
+
+def facets_of_facets(rollup: str, below: str, buckets: Sequence[Bucket], version: int) -> Insert:
+    """Return the statement that counts facets from those of shorter buckets."""
+    return _summed(FACETS[rollup], FACETS[below], FACET_KEYS, rollup, buckets, version)
+
+
+def _summed(
+    target: Table, source: Table, keys: Sequence[str], rollup: str, buckets: Sequence[Bucket], version: int
+) -> Insert:
+    counted: dict[str, ColumnElement[Any]] = {name: source.c[name] for name in keys}
+    counted |= _sums(source, version)
     counted["bucket"] = start_of(rollup, source.c.bucket)
-    counted["startup"] = _startup("MergeState", f"{below}.startup")
-    counted["viewers"] = func.uniqCombined64MergeState(source.c.viewers)
-    counted["version"] = literal(version)
-    query = select(*(counted[column.name].label(column.name) for column in target.columns))
-    return _insert(target, _within(query, source, source.c.bucket, rollup, buckets).group_by(*_keys(counted)))
+    query = select(*(counted[each.name].label(each.name) for each in target.columns))
+    grouped = _within(query, source, source.c.bucket, rollup, buckets).group_by(*(counted[name] for name in keys))
+    return _insert(target, grouped)
+
+
+def _sums(source: FromClause, version: int) -> dict[str, ColumnElement[Any]]:
+    return {
+        **{name: func.sum(source.c[name]) for name in MEASURES},
+        "startup": _startup("MergeState", f"{source.description}.startup"),
+        "viewers": func.uniqCombined64MergeState(source.c.viewers),
+        "version": literal(version),
+    }
 
 
 def vanished(rollup: str, buckets: Sequence[Bucket], version: int) -> Insert:
     """Return the statement that sets to zero what the count of this version did not find."""
-    target = ROLLUPS[rollup]
-    zeros: dict[str, ColumnElement[Any]] = {name: target.c[name] for name in DIMENSIONS}
+    return _zeros(ROLLUPS[rollup], DIMENSIONS, rollup, buckets, version)
+
+
+def facets_vanished(rollup: str, buckets: Sequence[Bucket], version: int) -> Insert:
+    """Return the statement that sets to zero the facets that the count of this version did not find."""
+    return _zeros(FACETS[rollup], FACET_KEYS, rollup, buckets, version)
+
+
+def _zeros(target: Table, keys: Sequence[str], rollup: str, buckets: Sequence[Bucket], version: int) -> Insert:
+    zeros: dict[str, ColumnElement[Any]] = {name: target.c[name] for name in keys}
     zeros |= {name: literal(0) for name in MEASURES}
-    zeros["startup"] = _startup("MergeStateIf", f"{rollup}.startup, 0")
+    zeros["startup"] = _startup("MergeStateIf", f"{target.name}.startup, 0")
     zeros["viewers"] = func.uniqCombined64MergeStateIf(target.c.viewers, literal(0))
     zeros["version"] = literal(version)
     query = (
-        select(*(zeros[column.name].label(column.name) for column in target.columns))
+        select(*(zeros[each.name].label(each.name) for each in target.columns))
         .where(target.c.version < version, target.c.events > 0)
-        .group_by(*(target.c[name] for name in DIMENSIONS))
+        .group_by(*(target.c[name] for name in keys))
     )
     return _insert(target, _within(query, target, target.c.bucket, rollup, buckets))
 
@@ -154,7 +207,7 @@ def retention_vanished(rollup: str, buckets: Sequence[Bucket], version: int) -> 
     """Return the statement that sets to zero the edges that the count of this version did not find."""
     target = RETENTION[rollup]
     keys = [target.c[name] for name in RETENTION_KEYS]
-    ordered = {column.name: column for column in keys}
+    ordered = {each.name: each for each in keys}
     query = select(
         ordered["organization"],
         ordered["video"],
@@ -167,7 +220,7 @@ def retention_vanished(rollup: str, buckets: Sequence[Bucket], version: int) -> 
 
 
 def _insert(target: Table, query: Select[Any]) -> Insert:
-    return target.insert().from_select([column.name for column in target.columns], query)
+    return target.insert().from_select([each.name for each in target.columns], query)
 
 
 def _keys(counted: dict[str, ColumnElement[Any]]) -> Iterator[ColumnElement[Any]]:

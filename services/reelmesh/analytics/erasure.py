@@ -20,7 +20,7 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from reelmesh.analytics.columns import DELIVERIES, EVENTS, EXPOSURES, LICENSES
 from reelmesh.analytics.experiments import unit_of
-from reelmesh.analytics.schema import ALERTS, DIRTY, ERASURES, RECEIPTS, RETENTION, ROLLUPS, SESSIONS, began_ms
+from reelmesh.analytics.schema import ALERTS, DIRTY, ERASURES, FACETS, RECEIPTS, RETENTION, ROLLUPS, SESSIONS
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Unavailable
 
@@ -35,14 +35,15 @@ SETTLE_SECONDS = 5.0
 SYNC: Mapping[str, Any] = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
 """A statement that erases returns when it has, on every replica."""
 
-VIEWINGS: Sequence[tuple[Table, str]] = (
-    (DELIVERIES, "session"),
-    (LICENSES, "session_id"),
-    (EXPOSURES, "session"),
-    (SESSIONS, "session"),
-    (EVENTS, "session"),
+VIEWINGS: Sequence[tuple[Table, str, str]] = (
+    (DELIVERIES, "session", "request_time"),
+    (LICENSES, "session_id", "time"),
+    (EXPOSURES, "session", "time"),
+    (SESSIONS, "session", "first_time"),
+    (EVENTS, "session", "event_time"),
 )
-"""Tables with rows of single viewings, and the column that says which. Events go last: they are what is looked for."""
+"""Tables with rows of single viewings, and the columns that say which and when. Events go last: they are what is looked
+for."""
 
 log = logging.getLogger(__name__)
 
@@ -197,14 +198,17 @@ class Erasure:
     async def _sessions(self, asked: Asked) -> set[str]:
         """Return the viewings of a viewer that began before it was asked."""
         found: set[str] = set()
-        for table, viewer in ((EVENTS, func.unhex(asked.viewer)), (SESSIONS, literal(asked.viewer))):
+        for table, time, viewer in (
+            (EVENTS, "event_time", func.unhex(asked.viewer)),
+            (SESSIONS, "first_time", literal(asked.viewer)),
+        ):
             query = (
                 select(func.lower(func.hex(table.c.session)))
                 .distinct()
                 .where(
                     table.c.organization == asked.organization,
                     table.c.viewer == viewer,
-                    began_ms(table.c.session) <= asked.asked_ms,
+                    table.c[time] <= _until(asked),
                 )
             )
             found |= {row[0] for row in await self._warehouse.rows(query)}
@@ -213,7 +217,7 @@ class Erasure:
     async def _affected(self, asked: Asked, sessions: Sequence[str]) -> tuple[int, set[int]]:
         """Return how many events there are to be erased, and when they happened."""
         events, minutes = 0, set[int]()
-        for condition in _which(EVENTS, "session", asked, sessions):
+        for condition in _which(EVENTS, "session", "event_time", asked, sessions):
             query: Any = select(func.toUnixTimestamp(EVENTS.c.minute), func.count()).where(condition)
             for minute, count in await self._warehouse.rows(query.group_by(EVENTS.c.minute).final(EVENTS)):
                 minutes.add(minute)
@@ -229,30 +233,35 @@ class Erasure:
 
     def _rows(self, asked: Asked) -> Iterator[tuple[Table, ColumnElement[bool]]]:
         """Yield what is to be erased: tables, and conditions that their rows meet."""
-        for table, column in VIEWINGS:
-            for condition in _which(table, column, asked, asked.sessions):
+        for table, column, time in VIEWINGS:
+            for condition in _which(table, column, time, asked, asked.sessions):
                 yield table, condition
         if asked.viewer:
             # Also of viewings that were to tell nothing of who watches.
             unit = unit_of(self._pseudonym, asked.organization, bytes.fromhex(asked.viewer))
             theirs = EXPOSURES.c.unit == func.toFixedString(func.unhex(unit.hex()), 16)
-            before = began_ms(EXPOSURES.c.session) <= asked.asked_ms
+            before = EXPOSURES.c.time <= _until(asked)
             yield EXPOSURES, (EXPOSURES.c.organization == asked.organization) & theirs & before
         else:
-            until = func.fromUnixTimestamp64Milli(func.toInt64(asked.asked_ms))
             for table, time in (
-                *((table, "bucket") for table in (*ROLLUPS.values(), *RETENTION.values())),
+                *((table, "bucket") for table in (*ROLLUPS.values(), *FACETS.values(), *RETENTION.values())),
                 (RECEIPTS, "minute"),
                 (ALERTS, "start_time"),
             ):
-                yield table, (table.c.organization == asked.organization) & (table.c[time] <= until)
+                yield table, (table.c.organization == asked.organization) & (table.c[time] <= _until(asked))
 
 
-def _which(table: Table, column: str, asked: Asked, sessions: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+def _until(asked: Asked) -> ColumnElement[Any]:
+    return func.fromUnixTimestamp64Milli(func.toInt64(asked.asked_ms))
+
+
+def _which(
+    table: Table, column: str, time: str, asked: Asked, sessions: Sequence[str]
+) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that together are met by the rows to erase."""
     of_organization: ColumnElement[bool] = table.c.organization == asked.organization
     if not asked.viewer:
-        yield of_organization & (began_ms(table.c[column]) <= asked.asked_ms)
+        yield of_organization & (table.c[time] <= _until(asked))
         return
     for start in range(0, len(sessions), CHUNK):
         some = [func.toFixedString(func.unhex(session), 16) for session in sessions[start : start + CHUNK]]

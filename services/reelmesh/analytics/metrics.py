@@ -5,7 +5,7 @@ The contract's Metric says the same in words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy import column, func, literal
@@ -91,8 +91,35 @@ DIMENSIONS: Mapping[pb.Dimension.ValueType, Expression] = {
 """What a row is grouped by."""
 
 
-def filtered(filter_: pb.Filter, organization: str) -> Expression:
-    """Return the condition that a filter puts on rows. Videos are given by name or by id."""
+FACETS: Mapping[pb.Dimension.ValueType, str] = {
+    pb.DIMENSION_UNSPECIFIED: "",
+    pb.DIMENSION_VIDEO: "video",
+    pb.DIMENSION_RENDITION: "rendition",
+    pb.DIMENSION_CDN: "cdn",
+    pb.DIMENSION_COUNTRY: "country",
+    pb.DIMENSION_DEVICE: "device",
+    pb.DIMENSION_PLAYER_VERSION: "player_version",
+    pb.DIMENSION_EXPERIMENT: "experiment",
+}
+"""What schema.FACETS calls a dimension; the whole is one of none."""
+
+
+def facet(group_by: Iterable[pb.Dimension.ValueType], filters: Sequence[pb.Filter]) -> pb.Dimension.ValueType | None:
+    """Return the only dimension that a question looks at, none being one too; None where facets cannot answer it."""
+    looked_at = {*group_by, *(each.dimension for each in filters)}
+    if len(looked_at) > 1:
+        return None
+    # A viewing in two arms has a row in each: to look for either would count it twice.
+    if any(each.dimension == pb.DIMENSION_EXPERIMENT for each in filters):
+        return None
+    return next(iter(looked_at), pb.DIMENSION_UNSPECIFIED)
+
+
+def filtered(filter_: pb.Filter, organization: str, dimension: Expression | None = None) -> Expression:
+    """Return the condition that a filter puts on rows, whose value stands in `dimension` where that is given.
+
+    Videos are given by name or by id.
+    """
     values = list(filter_.values)
     if filter_.dimension == pb.DIMENSION_EXPERIMENT:
         kept: Expression = func.hasAny(column("experiments"), values)
@@ -100,7 +127,7 @@ def filtered(filter_: pb.Filter, organization: str) -> Expression:
     if filter_.dimension == pb.DIMENSION_VIDEO:
         prefix = f"organizations/{organization}/videos/"
         values = [value.removeprefix(prefix) for value in values]
-    dimension = DIMENSIONS[filter_.dimension]
+    dimension = DIMENSIONS[filter_.dimension] if dimension is None else dimension
     return dimension.not_in(values) if filter_.exclude else dimension.in_(values)
 
 

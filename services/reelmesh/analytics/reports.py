@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, column, func, select, union_all
 
-from reelmesh.analytics.metrics import DIMENSIONS, METRICS, filtered, sources
+from reelmesh.analytics.metrics import DIMENSIONS, METRICS, facet, filtered, sources
+from reelmesh.analytics.metrics import FACETS as FACET_NAMES
 from reelmesh.analytics.reading import Reader, latest
-from reelmesh.analytics.schema import DAYS, HOURS, MINUTES, ROLLUPS
+from reelmesh.analytics.schema import DAYS, FACETS, HOURS, MINUTES, ROLLUPS
 from reelmesh.analytics.spans import LENGTHS, Part, Span, as_one, of_buckets
 from reelmesh.analytics.v1 import report_pb2 as pb
 from reelmesh.mesh.clock import Clock
@@ -98,10 +99,18 @@ class Reports:
 
 
 def _part(question: Question, part: Part, read: Sequence[str]) -> Select[Any]:
-    table = ROLLUPS[part.rollup]
+    one = facet(question.group_by, question.filters)
+    value: ColumnElement[Any] | None = None
+    if one is None or part.rollup not in FACETS:
+        table, conditions = ROLLUPS[part.rollup], list[ColumnElement[bool]]()
+    else:
+        table, value = FACETS[part.rollup], column("value")
+        conditions = [table.c.dimension == FACET_NAMES[one]]
     columns: list[Any] = [column("bucket").label("at")]
-    columns += [DIMENSIONS[each].label(f"d{place}") for place, each in enumerate(question.group_by)]
+    for place, each in enumerate(question.group_by):
+        columns.append((DIMENSIONS[each] if value is None else value).label(f"d{place}"))
     columns += [column(name) for name in read]
+    conditions += [filtered(each, question.organization, value) for each in question.filters]
     return (
         select(*columns)
         .select_from(table)
@@ -109,7 +118,7 @@ def _part(question: Question, part: Part, read: Sequence[str]) -> Select[Any]:
             table.c.organization == question.organization,
             table.c.bucket >= func.toDateTime(part.span.start, "UTC"),
             table.c.bucket < func.toDateTime(part.span.end, "UTC"),
-            *(filtered(each, question.organization) for each in question.filters),
+            *conditions,
         )
     )
 

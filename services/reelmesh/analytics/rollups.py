@@ -177,6 +177,8 @@ class Rollups:
             (whole, partial(counting.of_rollup, HOURS, MINUTES)),
             (old, partial(counting.of_events, HOURS)),
             (hours, partial(counting.vanished, HOURS)),
+            (hours, partial(counting.facets_of_rollup, HOURS)),
+            (hours, partial(counting.facets_vanished, HOURS)),
             (recent, partial(counting.retention_of_events, MINUTES)),
             (recent, partial(counting.retention_vanished, MINUTES)),
         ]
@@ -188,6 +190,8 @@ class Rollups:
         return [
             (days, partial(counting.of_rollup, DAYS, HOURS)),
             (days, partial(counting.vanished, DAYS)),
+            (days, partial(counting.facets_of_facets, DAYS, HOURS)),
+            (days, partial(counting.facets_vanished, DAYS)),
             (edged, counting.retention_of_minutes),
             (unedged, partial(counting.retention_of_events, DAYS)),
             (days, partial(counting.retention_vanished, DAYS)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from clickhouse_connect.cc_sqlalchemy.datatypes import sqltypes as types
 from clickhouse_connect.cc_sqlalchemy.ddl import tableengine as engines
-from sqlalchemy import Column, ColumnElement, MetaData, Table, func
+from sqlalchemy import Column, MetaData, Table
 
 WAREHOUSE = MetaData()
 """All tables whose columns stand here; those of raw records follow their .proto (columns.py)."""
@@ -99,6 +99,34 @@ ROLLUPS = {
 }
 """Roll-ups by the length of their buckets; a bucket is named by its start (UTC). Read them FINAL."""
 
+FACET_KEYS = ["organization", "dimension", "bucket", "value"]
+FACETS_OF = ("video", "rendition", "cdn", "country", "device", "player_version")
+"""Dimensions that a facet is made of, as roll-ups call them; "experiment" is one more, and "" is the whole."""
+
+
+def _facets(rollup: str, ttl: str | None) -> Table:
+    return Table(
+        f"facets_{rollup}",
+        WAREHOUSE,
+        Column("organization", TEXT),
+        Column("dimension", TEXT),
+        Column("bucket", types.DateTime("UTC")),
+        Column("value", types.String),
+        *_measures(),
+        engines.ReplacingMergeTree(
+            version="version",
+            order_by=FACET_KEYS,
+            partition_by="toYYYYMM(bucket)",
+            ttl=ttl,
+            settings={"min_age_to_force_merge_seconds": 600},
+        ),
+    )
+
+
+FACETS = {HOURS: _facets(HOURS, "bucket + INTERVAL 400 DAY"), DAYS: _facets(DAYS, None)}
+"""The same measures by one dimension at a time. Where viewings differ in everything, a roll-up has almost as many rows
+as there are viewings; most reports look at one dimension, and find here a row for each value. Read them FINAL."""
+
 RETENTION_KEYS = ["organization", "video", "bucket", "second"]
 
 
@@ -132,14 +160,6 @@ def _latest(name: str) -> Column[object]:
     """Return a column with the value of the latest event that has one."""
     return Column(name, types.AggregateFunction("argMax", types.String, TIME))
 
-
-def began_ms(session: ColumnElement[Any]) -> ColumnElement[int]:
-    """Return when a session began, in ms since 1970, by its id."""
-    return func.toInt64(func.reinterpretAsUInt64(func.reverse(func.substring(session, 1, 6))))
-
-
-SESSION_MS = "toInt64(reinterpretAsUInt64(reverse(substring(session, 1, 6))))"
-"""The same of the column `session`, where an engine takes text."""
 
 SESSIONS = Table(
     "sessions",
@@ -176,10 +196,8 @@ SESSIONS = Table(
     Column("experiments", types.SimpleAggregateFunction("max", types.Array(types.String))),
     engines.AggregatingMergeTree(
         order_by=["organization", "session"],
-        # The month in the session's id (a UUID of version 7), so that all of a session is in one.
-        partition_by=f"toYYYYMM(fromUnixTimestamp64Milli({SESSION_MS}))",
-        ttl=f"toDateTime(fromUnixTimestamp64Milli({SESSION_MS})) + INTERVAL 400 DAY",
-        settings={"ttl_only_drop_parts": 1},
+        # In one partition: rows of a session come with times of their own, and its id tells none.
+        ttl="toDateTime(last_time) + INTERVAL 400 DAY",
     ),
 )
 """Viewings, folded from their events by aggregates that a repeat cannot change: counters are the largest total that the
