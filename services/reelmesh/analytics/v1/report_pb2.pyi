@@ -505,7 +505,9 @@ class AuditFigures(_message.Message):
     WATCH_SECONDS_FIELD_NUMBER: _builtins.int
     STALL_SECONDS_FIELD_NUMBER: _builtins.int
     table: _builtins.str
-    """Table: "raw", "sessions", "minutes", "hours" or "days"."""
+    """Table: "raw", "sessions", "minutes", "hours", "days", or "facets_hours" and "facets_days", which hold the same by one
+    dimension at a time.
+    """
     events_sent: _builtins.int
     """Events as they arrived, repeats included; a table that does not keep that says the same as distinct_events."""
     distinct_events: _builtins.int

@@ -403,7 +403,8 @@ export const SessionReport_OutcomeSchema: GenEnum<SessionReport_Outcome> = /*@__
  */
 export type AuditFigures = Message<"reelmesh.analytics.v1.AuditFigures"> & {
   /**
-   * Table: "raw", "sessions", "minutes", "hours" or "days".
+   * Table: "raw", "sessions", "minutes", "hours", "days", or "facets_hours" and "facets_days", which hold the same by one
+   * dimension at a time.
    *
    * @generated from field: string table = 1;
    */
