@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +85,15 @@ class _Part:
     planned: int | None = None
     """Last offset of a batch that was planned by whoever had the partition before."""
     waiting: list[Message] = field(default_factory=list)
+    seen: int = -1
+    """The last offset that came."""
     fresh_ms: int = 0
     """All that was published before this time is safe; 0 for not known."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a batch can be made of what waits: one that was planned before has to be whole."""
+        return bool(self.waiting) and (self.planned is None or self.seen >= self.planned)
 
 
 class _Restart(Exception):
@@ -106,9 +113,10 @@ class Batches:
         limit: int,
         seconds: float,
         make: Callable[[dict[str, Any]], Consumer] = Consumer,
+        admin: Callable[[dict[str, Any]], AdminClient] = AdminClient,
     ) -> None:
         """`limit` is about how many bytes are taken at once, `seconds` how long they may be waited for."""
-        self._admin = AdminClient(connection(config))
+        self._admin = admin(connection(config))
         self._topics = list(topics)
         self._take = take
         self._limit = limit
@@ -193,9 +201,11 @@ class Batches:
                 log.warning("kafka: beginning anew: %s", error)
                 self._stopping.wait(BACKOFF_SECONDS)
             finally:
-                self._settle(consumer, STOP_SECONDS)
-                self._parts.clear()
-                consumer.close()
+                try:
+                    self._settle(consumer, STOP_SECONDS)
+                finally:
+                    self._parts.clear()
+                    consumer.close()
 
     def _look_up_topics(self) -> dict[str, str]:
         found = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=10)
@@ -203,14 +213,17 @@ class Batches:
 
     def _round(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
         """Gather what there is, while the batches before are being taken, and hand it on."""
-        if not self._gather(consumer):
-            if self._taking is None:
+        self._gather(consumer)
+        if not any(part.ready for part in self._parts.values()):
+            if self._taking is None and not self._stopping.is_set():
                 self._commit_behind(consumer)
                 self._look()
             return
         self._settled(consumer)
         if self._stopping.is_set():
             return
+        # Also under load: a partition that nothing comes in is not to hold the time of its topic back.
+        self._look()
         batches = list(self._cut())
         if not batches:
             return
@@ -218,34 +231,44 @@ class Batches:
         taking = asyncio.run_coroutine_threadsafe(_awaited(self._take(batches)), loop)
         self._taking = (taking, batches)
 
-    def _gather(self, consumer: Consumer) -> bool:
-        """Fill up to the limit, or for as long as a batch may fill. Return whether there is anything."""
+    def _gather(self, consumer: Consumer) -> None:
+        """Fill up to the limit, or for as long as a batch may fill; beyond it while no batch can be made.
+
+        A batch that was planned under another limit, or that waits for its end behind others, would never be whole.
+        """
         began = time.monotonic()
         size = sum(len(message.value() or b"") for part in self._parts.values() for message in part.waiting)
-        while size < self._limit and not self._stopping.is_set():
+        while not self._stopping.is_set():
+            if size >= self._limit and any(part.ready for part in self._parts.values()):
+                return
             for message in consumer.consume(CONSUME, CONSUME_SECONDS):
-                if not is_record(message):
-                    continue
-                part = self._parts.get((message.topic() or "", message.partition() or 0))
-                if part is not None:
-                    part.waiting.append(message)
-                    size += len(message.value() or b"")
-            busy = self._taking is not None and not self._taking[0].done()
-            if not busy and time.monotonic() - began >= self._seconds:
-                break
-            if not busy:
-                self._settled(consumer)
-        return any(part.waiting for part in self._parts.values())
+                size += self._came(message)
+            if self._taking is not None and not self._taking[0].done():
+                continue
+            self._settled(consumer)
+            if time.monotonic() - began >= self._seconds:
+                return
+
+    def _came(self, message: Message) -> int:
+        """Put a message where it waits, and return its size. Raises _Restart when a partition went back."""
+        part = self._parts.get((message.topic() or "", message.partition() or 0)) if is_record(message) else None
+        if part is None:
+            return 0
+        offset = message.offset() or 0
+        if offset <= part.seen:
+            # A topic made anew, or what was fetched before the partition was given to us again.
+            raise _Restart(f"{message.topic()} {message.partition()} went back from {part.seen} to {offset}")
+        part.seen = offset
+        part.waiting.append(message)
+        return len(message.value() or b"")
 
     def _cut(self) -> Iterator[Batch]:
         """Take what waits as batches; one that was planned before is waited for until it is whole."""
         for (topic, partition), part in self._parts.items():
-            waiting = part.waiting
-            if not waiting:
+            if not part.ready:
                 continue
+            waiting = part.waiting
             if part.planned is not None:
-                if (waiting[-1].offset() or 0) < part.planned:
-                    continue
                 waiting = [message for message in waiting if (message.offset() or 0) <= part.planned]
                 part.planned = None
                 if not waiting:  # Kafka has them no longer
@@ -261,31 +284,27 @@ class Batches:
             )
 
     def _settled(self, consumer: Consumer) -> None:
-        """Wait until what is being taken is safe, however long that may be."""
-        if self._taking is None:
-            return
+        """Wait until what is being taken is safe, however long that may be, unless we stop. Raises what it raised."""
         resting = False
         began = time.monotonic()
-        while not self._stopping.is_set():
-            try:
-                self._taking[0].result(timeout=0.1)
-                break
-            except FutureTimeoutError:
-                pass
-            if time.monotonic() - began > PATIENCE_SECONDS:
+        # The partitions, and what is being taken of them, may go to another process meanwhile.
+        while self._taking is not None and not self._stopping.is_set():
+            taking, batches = self._taking
+            if wait_for([taking], timeout=0.1).done:
+                self._taking = None
+                if taking.cancelled():
+                    raise _Restart("what was being taken was given up")
+                taking.result()
+                self._safe(batches)
+            elif time.monotonic() - began > PATIENCE_SECONDS:
                 if not resting:
                     consumer.pause(consumer.assignment())
                     resting = True
                 # It tells the group that we live; at rest, nothing comes.
                 if any(is_record(message) for message in consumer.consume(1, 0)):
                     raise _Restart("a partition at rest went on")
-            if self._taking is None:  # the partitions went to another process meanwhile
-                return
         if resting:
             consumer.resume(consumer.assignment())
-        if self._taking is not None:
-            self._safe(self._taking[1])
-            self._taking = None
 
     def _settle(self, consumer: Consumer, seconds: float) -> None:
         """Give what is being taken so long to end, and commit behind it if it does."""
@@ -293,15 +312,11 @@ class Batches:
             return
         taking, batches = self._taking
         self._taking = None
-        try:
-            taking.result(timeout=seconds)
-        except FutureTimeoutError:
+        if not wait_for([taking], timeout=seconds).done or taking.cancelled():
             taking.cancel()
             log.warning("kafka: a batch was not taken in time; it will be again")
             return
-        except BaseException:
-            log.exception("kafka: a batch was not taken; it will be again")
-            raise
+        taking.result()
         self._safe(batches)
         try:
             self._commit_behind(consumer)
@@ -317,7 +332,7 @@ class Batches:
         for batch in batches:
             part = self._parts.get((batch.topic, batch.partition))
             if part is not None:
-                part.offset = batch.last + 1
+                part.offset = max(part.offset, batch.last + 1)
                 part.fresh_ms = max(part.fresh_ms, batch.time_ms)
 
     def _commit(self, consumer: Consumer, plan: Mapping[Place, int]) -> None:
@@ -345,9 +360,11 @@ class Batches:
                 raise KafkaException(place.error)
             planned = _planned(place.metadata) if place.offset >= 0 else None
             low, high = consumer.get_watermark_offsets(place, timeout=10)
-            offset = max(place.offset, low)
+            # Beyond its end, it is another topic of the same name.
+            offset = max(place.offset, low) if place.offset <= high else low
             # What Kafka has lost, by an unclean end, will not come.
-            planned = None if planned is None or planned < offset else min(planned, high - 1)
+            planned = None if planned is None else min(planned, high - 1)
+            planned = None if planned is None or planned < offset else planned
             self._parts[place.topic, place.partition] = _Part(offset, planned)
             place.offset = offset
         consumer.assign(known)
