@@ -143,7 +143,7 @@ def test_a_curve_and_a_viewing_are_printed(reelmesh: Callable[..., dict[str, Any
 
 def test_tables_agree(reelmesh: Callable[..., dict[str, Any]], seen: list[str]) -> None:
     told = reelmesh("analytics", "audit")
-    assert set(told) == {"raw", "minutes", "hours", "days", "sessions"}
+    assert set(told) == {"raw", "minutes", "hours", "days", "facets_hours", "facets_days", "sessions"}
     raw = told["raw"]
     assert raw["events_sent"] >= raw["distinct_events"] + 3 * (BEATS + 3)
     for figures in told.values():

@@ -21,7 +21,7 @@ Run = Callable[..., dict[str, Any]]
 Clip = Callable[..., Path]
 COUNTS = ("distinct_events", "views")
 TIMES = ("watch_seconds", "stall_seconds")
-TABLES = ("raw", "minutes", "hours", "days", "sessions")
+TABLES = ("raw", "minutes", "hours", "days", "facets_hours", "facets_days", "sessions")
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def differences(sender: dict[str, Any], recount: dict[str, Any], audit: dict[str
     }
     found = [
         f"{table} has {recount[table]}, the sender {known}"
-        for table in ("raw", "minutes", "hours", "days", "sessions")
+        for table in ("raw", "minutes", "hours", "days", "facets_hours", "facets_days", "sessions")
         if recount[table] != known
     ]
     for table, figures in audit.items():
