@@ -136,9 +136,8 @@ def test_an_experiment_on_the_platform(stack: Stack, reelmesh: Callable[..., dic
     arms = ("--arm", "control", "--arm", "low:max_height=480")
     made = reelmesh("experiments", "create", name, *arms, "--traffic", "1")
     assert made["experiments"][0]["state"] == "STATE_RUNNING"
-    assert reelmesh("experiments", "create", name, "--arm", "other", "--arm", "low", code=1)["error"] == (
-        "EXPERIMENT_EXISTS"
-    )
+    other = reelmesh("experiments", "create", name, "--arm", "other", "--arm", "low", code=1)
+    assert other["error"]["reason"] == "EXPERIMENT_EXISTS"
     found: dict[str, dict[str, str]] = {}
     with channel(stack, "analytics", stack.layout.certificates, "playback") as opened_channel:
         stub = ExperimentServiceStub(opened_channel)

@@ -82,6 +82,13 @@ async def test_a_session_comes_back_as_it_was(
     assert 3500 < rows[0].ttl <= 3600
 
 
+async def test_a_request_that_is_repeated_finds_its_session(sessions: CassandraSessionStore) -> None:
+    request, one, other = IDS.new(), SessionName("acme", IDS.new()), SessionName("acme", IDS.new())
+    assert await sessions.name(request, one) == one
+    assert await sessions.name(request, other) == one
+    assert await sessions.name(IDS.new(), other) == other
+
+
 async def test_a_session_keeps_its_arms(sessions: CassandraSessionStore, session: Session) -> None:
     arms = (Arm("abr", "fast"), Arm("skin", "dark", {"theme": "dark"}))
     assigned = replace(session, experiments=arms)

@@ -137,12 +137,16 @@ class MemorySessionStore:
 
     def __init__(self) -> None:
         self.sessions: dict[SessionName, Session] = {}
+        self.names: dict[tuple[str, str], SessionName] = {}
 
     async def add(self, session: Session) -> None:
         self.sessions[session.name] = session
 
     async def claim(self, session: Session) -> Session:
         return self.sessions.setdefault(session.name, session)
+
+    async def name(self, request: str, new: SessionName) -> SessionName:
+        return self.names.setdefault((new.organization, request), new)
 
     async def load(self, name: SessionName) -> Session | None:
         return self.sessions.get(name)

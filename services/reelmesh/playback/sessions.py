@@ -74,6 +74,9 @@ class SessionStore(Protocol):
     async def load(self, name: SessionName) -> Session | None:
         """Return a session; None when there is none."""
 
+    async def name(self, request: str, new: SessionName) -> SessionName:
+        """Return the name that a request's session was given before, or give it the new one."""
+
     async def note_place(self, session: Session, place: str) -> None:
         """Add a place to those of a session."""
 
@@ -122,10 +125,11 @@ class Sessions:
 
         Raises VideoUnknown, VideoNotPlayable, NotEntitled, StreamLimit.
         """
-        # The name of a repeated request's session follows from the request, so it needs no table to be found again.
-        purpose = f"session of {organization} for {watcher.viewer}"
-        id_ = derived_id(request_id, purpose) if request_id else self._ids.new()
-        name = SessionName(organization, id_)
+        name = SessionName(organization, self._ids.new())
+        if request_id:
+            # Another viewer's request of the same id is another request.
+            request = derived_id(request_id, f"session of {organization} for {watcher.viewer}")
+            name = await self._store.name(request, name)
         if request_id and await self._store.load(name) is not None:
             return await self.keep(name, watcher)
         if video.organization != organization:

@@ -15,6 +15,8 @@ from reelmesh.stores.migrations import keyspace_of
 
 PROGRESS_TTL = timedelta(days=365)
 """How long it is remembered where a viewer left off."""
+REQUEST_LIFE = timedelta(days=1)
+"""How long a request that is repeated finds its session."""
 
 _KS = keyspace_of("playback")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +38,19 @@ class CassandraSessionStore:
         """Keep a session unless there is one of that name; return the one that is there."""
         earlier = await self._cassandra.apply(self._insert(session, "IF NOT EXISTS"))
         return session if earlier is None else _session(session.name, earlier)
+
+    async def name(self, request: str, new: SessionName) -> SessionName:
+        """Return the name that a request's session was given before, or give it the new one.
+
+        It does not follow from the request: the time of a session is in its id, and a client's request tells none.
+        """
+        insertion = (
+            f"INSERT INTO {_KS}.requests (organization, request, session) VALUES (?, ?, ?) IF NOT EXISTS USING TTL ?"
+        )
+        earlier = await self._cassandra.apply(
+            Statement(insertion, (new.organization, request, new.id, int(REQUEST_LIFE.total_seconds())))
+        )
+        return new if earlier is None else SessionName(new.organization, earlier.session)
 
     async def load(self, name: SessionName) -> Session | None:
         """Return a session; None when there is none."""
