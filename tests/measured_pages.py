@@ -113,9 +113,9 @@ class Watcher:
             route.continue_()
 
 
-def play_plainly(page: Page, uri: str, session: str, cmcd_uri: str) -> None:
-    """Play a presentation by Shaka Player as it is published, which reports by CMCD version 2 to the address given."""
-    shaka = WEB / "node_modules/shaka-player/dist/shaka-player.compiled.js"
+def play_plainly(page: Page, uri: str, session: str, cmcd_uri: str, build: str) -> None:
+    """Play a presentation by a build of Shaka Player as it is published, which reports by CMCD version 2."""
+    shaka = WEB / f"node_modules/shaka-player/dist/shaka-player.{build}.js"
     page.route("**/plain/page", lambda route: route.fulfill(body=PLAIN, content_type="text/html"))
     page.route("**/plain/shaka.js", lambda route: route.fulfill(path=shaka, content_type="text/javascript"))
     page.goto("/plain/page")

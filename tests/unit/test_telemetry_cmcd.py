@@ -182,6 +182,37 @@ async def test_a_player_that_loads_again_goes_on_with_the_viewing(posting: Posti
     assert (kinds.count("EVENT_TYPE_REQUESTED"), kinds.count("EVENT_TYPE_STARTED")) == (1, 1)
 
 
+async def test_a_player_that_loads_again_by_the_same_id_goes_on_too(posting: Posting) -> None:
+    await posting.post(*SHAKA[:5])
+    await posting.post(line(0, "t", 40), line(1, "ps", 40.5, "p"))
+    assert (await posting.post(SHAKA[0], line(0, "t", 40))).accepted == 2  # both are known
+    assert [event.sequence for event in posting.events()] == list(range(7))
+
+
+async def test_who_never_says_its_state_watched_as_far_as_it_moved(posting: Posting) -> None:
+    await posting.post(
+        line(0, "t", 0, pt=0),
+        line(1, "t", 2, msd=400, pt=0),
+        line(2, "t", 4, pt=1900),
+        line(3, "t", 6, pt=1900),  # paused
+        line(4, "t", 8, pt=40_000),  # jumped
+        line(5, "t", 10, pt=43_000, pr="1.5"),
+        line(6, "t", 12),  # may be anywhere
+        line(7, "t", 14, pt=47_000),
+    )
+    assert [event.watch_ms for event in posting.events()] == [0, 0, 1900, 0, 0, 2000, 0, 0]
+    assert [event.watched_from_ms for event in posting.events() if event.watch_ms] == [0, 40_000]
+
+
+async def test_who_says_neither_state_nor_position_has_no_watch_time(posting: Posting) -> None:
+    """As the minified builds of Shaka Player 5.2, whose compiler renames "sta"."""
+    await posting.post(line(0, "t", 0), line(1, "bc", 1, br="(761)"), line(2, "t", 2, msd="850.001"), line(3, "t", 4))
+    kinds = [EventType.Name(event.type).removeprefix("EVENT_TYPE_") for event in posting.events()]
+    assert kinds == ["REQUESTED", "RENDITION_CHANGED", "STARTED", "HEARTBEAT"]
+    assert posting.events()[2].startup_ms == 850
+    assert posting.events()[-1].watch_total_ms == 0
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason", "key"),
     [

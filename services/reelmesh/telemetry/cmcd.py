@@ -80,14 +80,16 @@ class Story:
     dropped_frames_total: int = 0
 
 
-def _sequence(story: Story, run: str, number: int | None) -> int:
+def _sequence(story: Story, run: str, number: int | None, time_ms: int) -> int:
     """Return the sequence of a player's line `number`, which counts anew with each id that it gives itself.
 
-    Raises Unreadable.
+    It counts anew too when it loads again and keeps its id. Raises Unreadable.
     """
     base = story.runs.get(run)
+    if base is not None and number == 0 and time_ms > story.time_ms:
+        base = None
     if base is None:
-        if len(story.runs) >= MOST_RUNS:
+        if run not in story.runs and len(story.runs) >= MOST_RUNS:
             raise Unreadable("OUT_OF_RANGE", "sid")
         base = story.runs[run] = story.following
     sequence = story.following if number is None else base + number
@@ -103,11 +105,11 @@ def translate(line: str, session: bytes, story: Story, now_ms: int) -> list[Tele
     numbered = _own(pairs, "sn")
     if numbered is not None and numbered >= EXTRA >> 1:
         raise Unreadable("SEQUENCE_INVALID", "sn")
-    event.sequence = _sequence(story, pairs.text("sid"), numbered)
+    event.sequence = _sequence(story, pairs.text("sid"), numbered, event.event_time_ms)
     # From here on nothing is refused.
     kind, said, bitrate, startup = pairs.text("e"), pairs.text("sta"), event.bitrate_kbps, _own(pairs, "msd")
     event.event_id = _id(event.event_time_ms, session, line)
-    _time_passes(story, event, startup, kind)
+    _time_passes(story, event, startup, kind, placed="pt" in pairs)
     _counters(story, event, pairs)
     if kind == "bc" and bitrate and story.bitrate_kbps and bitrate != story.bitrate_kbps:
         event.switches, story.switches_total = 1, story.switches_total + 1
@@ -185,8 +187,11 @@ def _id(time_ms: int, session: bytes, line: str) -> bytes:
     return bytes(made)
 
 
-def _time_passes(story: Story, event: TelemetryEvent, startup: int | None, kind: str) -> None:
-    """Count what passed since the line before, and take up the new state. A line that comes late changes nothing."""
+def _time_passes(story: Story, event: TelemetryEvent, startup: int | None, kind: str, *, placed: bool) -> None:
+    """Count what passed since the line before, and take up the new state. A line that comes late changes nothing.
+
+    `placed` says whether the line has a position.
+    """
     now, before = event.event_time_ms, story.time_ms
     story.first_ms = story.first_ms or now
     if now < before or kind == "rr":  # a response is told with the time of its request
@@ -198,9 +203,11 @@ def _time_passes(story: Story, event: TelemetryEvent, startup: int | None, kind:
             # "Playing" may mean that it could: the first frame came when the startup had passed.
             passed = now - min(now, max(before, story.first_ms + (startup or 0)))
         event.watch_ms = passed
-        event.watched_from_ms = _watched_from(story, event)
+        event.watched_from_ms = _watched_from(story, event, passed)
     elif story.stalling:
         event.stall_ms = passed
+    elif placed and story.started and not story.state:
+        _moved(story, event, passed)
     if kind == "t":
         gap = now - story.beat_ms
         if story.beat_ms and gap:
@@ -212,13 +219,25 @@ def _time_passes(story: Story, event: TelemetryEvent, startup: int | None, kind:
     elif state != _REBUFFERING:
         story.stalling = False
     story.time_ms, story.state, event.state = now, state, state
-    story.position_ms = event.position_ms or None
+    story.position_ms = event.position_ms if placed else None
 
 
-def _watched_from(story: Story, event: TelemetryEvent) -> int:
+def _moved(story: Story, event: TelemetryEvent, passed: int) -> None:
+    """Count what a player watched that never says whether it plays: as far as its position moved, if it did not jump.
+
+    Without positions it might as well have been paused, so nothing is counted.
+    """
+    before, rate = _watched_from(story, event, passed), event.playback_rate or 1.0
+    moved = round((event.position_ms - before) / rate)
+    if moved:
+        event.watch_ms = min(passed, moved)
+        event.watched_from_ms = before
+
+
+def _watched_from(story: Story, event: TelemetryEvent, passed: int) -> int:
     """Return where the watching began that ended at a line's position; that position where a jump lies between."""
     before, now = story.position_ms, event.position_ms
-    if before is None or not 0 <= now - before <= event.watch_ms * max(1.0, event.playback_rate) + JUMP_MS:
+    if before is None or not 0 <= now - before <= passed * max(1.0, event.playback_rate) + JUMP_MS:
         return now
     return before
 

@@ -75,7 +75,9 @@ class TelemetryServiceStub:
 
     Players say what they do; what it adds up to is counted here, from the times of their lines. A viewing begins with the
     first line (sn=0) and has started with the first that has msd. Stalls are rebufferings (sta=r) after playing, unless
-    the player counts them itself (bsa, bsda). The sid may be an id of the player's own, but no session of another viewing:
+    the player counts them itself (bsa, bsda). Of a player that never says its state (sta), such as the minified builds of
+    Shaka Player 5.2 (its debug builds do), only that is watched which its position (pt) moved; without pt, watch time and
+    stalls are not measured, for it might as well be paused. The sid may be an id of the player's own, but no session of another viewing:
     a UUID of version 7 is taken for one of ours.
 
     Errors: as Report; BATCH_TOO_LARGE is more than 500 lines or 1 MiB.
@@ -134,7 +136,9 @@ class TelemetryServiceAsyncStub(TelemetryServiceStub):
 
     Players say what they do; what it adds up to is counted here, from the times of their lines. A viewing begins with the
     first line (sn=0) and has started with the first that has msd. Stalls are rebufferings (sta=r) after playing, unless
-    the player counts them itself (bsa, bsda). The sid may be an id of the player's own, but no session of another viewing:
+    the player counts them itself (bsa, bsda). Of a player that never says its state (sta), such as the minified builds of
+    Shaka Player 5.2 (its debug builds do), only that is watched which its position (pt) moved; without pt, watch time and
+    stalls are not measured, for it might as well be paused. The sid may be an id of the player's own, but no session of another viewing:
     a UUID of version 7 is taken for one of ours.
 
     Errors: as Report; BATCH_TOO_LARGE is more than 500 lines or 1 MiB.
@@ -214,7 +218,9 @@ class TelemetryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Players say what they do; what it adds up to is counted here, from the times of their lines. A viewing begins with the
         first line (sn=0) and has started with the first that has msd. Stalls are rebufferings (sta=r) after playing, unless
-        the player counts them itself (bsa, bsda). The sid may be an id of the player's own, but no session of another viewing:
+        the player counts them itself (bsa, bsda). Of a player that never says its state (sta), such as the minified builds of
+        Shaka Player 5.2 (its debug builds do), only that is watched which its position (pt) moved; without pt, watch time and
+        stalls are not measured, for it might as well be paused. The sid may be an id of the player's own, but no session of another viewing:
         a UUID of version 7 is taken for one of ours.
 
         Errors: as Report; BATCH_TOO_LARGE is more than 500 lines or 1 MiB.
