@@ -289,7 +289,7 @@ def _faults_table(result: dict[str, Any]) -> Table:
     kills = ", ".join(f"{kill['process']} after {kill['after_seconds']:.0f} s" for kill in result["kills"])
     table = Table("table", "events", "views", "watch ms", "stall ms", title=f"killed: {kills}")
     rows = {"sender": result["sender"]["sent"]}
-    rows |= {name: result["recount"][name] for name in ("raw", "minutes", "hours", "days", "sessions")}
+    rows |= {name: result["recount"][name] for name in faults.TABLES}
     for name, each in rows.items():
         table.add_row(name, *(f"{each[figure]:,}" for figure in ("events", "views", "watch_ms", "stall_ms")))
     table.add_row("received", f"{result['recount']['received']:,}", "", "", "")

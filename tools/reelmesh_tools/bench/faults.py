@@ -26,6 +26,8 @@ VICTIMS = ("analytics", "kafka", "telemetry", "analytics") * 2
 """Who is killed."""
 KILL_SECONDS = 9.0
 """The sending is spread over so much time for each kill."""
+TABLES = ("raw", "minutes", "hours", "days", "facets_hours", "facets_days", "sessions")
+"""What is counted anew."""
 REPEATS = 0.01
 BATCH = 500
 HOURS = 4.0
@@ -111,11 +113,7 @@ def differences(sender: dict[str, Any], recount: dict[str, Any], audit: dict[str
         "watch_seconds": known["watch_ms"] / 1000,
         "stall_seconds": known["stall_ms"] / 1000,
     }
-    found = [
-        f"{table} has {recount[table]}, the sender {known}"
-        for table in ("raw", "minutes", "hours", "days", "facets_hours", "facets_days", "sessions")
-        if recount[table] != known
-    ]
+    found = [f"{table} has {recount[table]}, the sender {known}" for table in TABLES if recount[table] != known]
     for table, figures in audit.items():
         if {name: figures[name] for name in told} != told:
             found.append(f"the audit says {figures} of {table}, the sender {told}")

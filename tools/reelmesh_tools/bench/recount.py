@@ -27,6 +27,7 @@ _SESSIONS = """
         FROM sessions GROUP BY session)
 """
 _KEYS = "organization, bucket, video, rendition, cdn, country, device, player_version, experiments"
+_FACET_KEYS = "organization, dimension, bucket, value"
 FIGURES = ("events", "views", "watch_ms", "stall_ms")
 
 
@@ -44,10 +45,13 @@ async def count(folder: Path) -> dict[str, Any]:
             return dict(zip(FIGURES, map(int, rows[0]), strict=True))
 
         found: dict[str, Any] = {"raw": await figures(_EVENTS), "sessions": await figures(_SESSIONS)}
+        latest = ", ".join(f"argMax({name}, version) AS {name}" for name in FIGURES)
+        totals = ", ".join(f"sum({name})" for name in FIGURES)
         for rollup in ("minutes", "hours", "days"):
-            latest = ", ".join(f"argMax({name}, version) AS {name}" for name in FIGURES)
-            totals = ", ".join(f"sum({name})" for name in FIGURES)
             found[rollup] = await figures(f"SELECT {totals} FROM (SELECT {latest} FROM {rollup} GROUP BY {_KEYS})")
+        for rollup in ("facets_hours", "facets_days"):
+            whole = f"SELECT {latest} FROM {rollup} WHERE dimension = '' GROUP BY {_FACET_KEYS}"
+            found[rollup] = await figures(f"SELECT {totals} FROM ({whole})")
         found["rows"] = int((await warehouse.rows(text("SELECT count() FROM events")))[0][0])
         found["received"] = int((await warehouse.rows(text("SELECT sum(events) FROM receipts")))[0][0])
     finally:
