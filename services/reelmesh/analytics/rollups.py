@@ -30,6 +30,8 @@ SHARE = 3.0
 """After a round the counter rests this many times as long as it took: a quarter of the time is what it may use."""
 CHUNK = 120
 """Minutes that are counted with one statement."""
+NAMES = 2000
+"""Marks that are done with in one statement."""
 DAY = 86_400
 MINUTES_DAYS = 28
 """Days for which all minutes of an hour are surely there; older hours are counted from the events."""
@@ -157,7 +159,8 @@ class Rollups:
         if minutes:
             await self._run(self._days(_wider(minutes, DAY), now))
         for some in _chunks(list(marks)):
-            await self._warehouse.run(done({bucket: marks[bucket] for bucket in some}))
+            for statement in done({bucket: marks[bucket] for bucket in some}):
+                await self._warehouse.run(statement)
 
     async def _run(self, plan: Plan) -> None:
         version = self._version = max(self._version + 1, int(self._clock.now().timestamp()) * 1000)
@@ -198,14 +201,20 @@ class Rollups:
         ]
 
 
-def done(marks: Mapping[Bucket, Sequence[str]]) -> Insert:
-    """Return the statement that is done with marks, and with no other that came meanwhile."""
+def done(marks: Mapping[Bucket, Sequence[str]]) -> Iterator[Insert]:
+    """Yield the statements that are done with marks, and with no other that came meanwhile."""
     names = sorted({name for each in marks.values() for name in each})
+    # A statement has at most 256 KiB, and a busy minute has as many marks as there were batches.
+    for start in range(0, len(names), NAMES):
+        yield _done(list(marks), names[start : start + NAMES])
+
+
+def _done(buckets: Sequence[Bucket], names: Sequence[str]) -> Insert:
     read: Any = (
         select(DIRTY.c.organization, DIRTY.c.minute, DIRTY.c.mark, DIRTY.c.marked, literal(1))
         .where(
             func.toString(DIRTY.c.mark).in_(names),
-            tuple_(DIRTY.c.organization, func.toUnixTimestamp(DIRTY.c.minute)).in_(list(marks)),
+            tuple_(DIRTY.c.organization, func.toUnixTimestamp(DIRTY.c.minute)).in_(list(buckets)),
             DIRTY.c.done == 0,
         )
         .final(DIRTY)  # type: ignore[attr-defined]  # the dialect adds it
