@@ -213,7 +213,7 @@ class Warehouse:
     def _embedded_arrow(self, text: str, values: dict[str, Any]) -> Generator[Any, None, None]:
         # clickhouse-connect would hold the whole answer in memory; chDB itself gives it block by block, each an Arrow
         # stream of its own.
-        with closing(chdb.connect(self._embedded)) as connection:  # type: ignore[no-untyped-call]
+        with closing(chdb.connect(self._embedded)) as connection:
             bound, _ = bind_query(text, values)
             with connection.send_query(bound, "ArrowStream") as blocks:
                 for block in blocks:
