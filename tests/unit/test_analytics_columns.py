@@ -27,7 +27,7 @@ class Recorder:
     async def rows(self, _query: object) -> Sequence[Sequence[Any]]:
         return ()
 
-    async def run(self, _statement: object) -> None:
+    async def run(self, _statement: object, settings: object = None) -> None:
         pass
 
     async def define(self, statement: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, column, func, or_, select, tuple_
 
 from reelmesh.analytics.alert_rows import Key
+from reelmesh.analytics.functions import least_id
 from reelmesh.analytics.jumps import Share
 from reelmesh.analytics.metrics import DIMENSIONS
 from reelmesh.analytics.reading import Reader, latest
@@ -159,7 +160,7 @@ class AlertReader:
             select(viewing.session)
             .where(
                 viewing.organization == key.organization,
-                viewing.session >= func.toFixedString(func.unhex(f"{since:012x}{'0' * 20}"), 16),
+                viewing.session >= least_id(since),
                 viewing.last_time >= _time(window.start),
                 viewing.first_time < _time(window.end),
             )

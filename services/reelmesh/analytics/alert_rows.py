@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Insert, Select, func, literal, select
 
+from reelmesh.analytics.functions import fixed
 from reelmesh.analytics.reading import latest
 from reelmesh.analytics.schema import ALERTS
 from reelmesh.analytics.v1.alert_pb2 import Alert
@@ -59,7 +60,7 @@ def insertion(alert: Alert, version: int) -> Insert:
     end = alert.end_time.ToMilliseconds() if alert.HasField("end_time") else 0
     row = select(
         literal(name.organization),
-        func.toFixedString(func.unhex(uuid.UUID(name.id).hex), 16),
+        fixed(uuid.UUID(name.id).hex),
         func.fromUnixTimestamp64Milli(func.toInt64(alert.start_time.ToMilliseconds()), "UTC"),
         func.fromUnixTimestamp64Milli(func.toInt64(end), "UTC"),
         func.unhex(alert.SerializeToString(deterministic=True).hex()),

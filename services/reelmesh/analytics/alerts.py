@@ -11,15 +11,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
-
-from sqlalchemy import Executable
-from sqlalchemy.sql.expression import ClauseElement
+from typing import Protocol
 
 from reelmesh.analytics import alert_rows, jumps
 from reelmesh.analytics.alert_reading import HOUR, NOTHING, WINDOW, AlertReader, Counts, Looked, Where, Window
 from reelmesh.analytics.alert_rows import Key
 from reelmesh.analytics.jumps import Share
+from reelmesh.analytics.reading import Writer
 from reelmesh.analytics.v1 import report_pb2 as pb
 from reelmesh.analytics.v1.alert_pb2 import Alert
 from reelmesh.mesh.clock import Clock
@@ -31,16 +29,6 @@ BORROWING = frozenset({pb.DIMENSION_PLAYER_VERSION, pb.DIMENSION_VIDEO})
 """Dimensions whose values are often new: one without a past is held against that of the whole organization."""
 
 log = logging.getLogger(__name__)
-
-
-class Warehouse(Protocol):
-    """What alerts need of the warehouse."""
-
-    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
-        """Return the rows of a query. Raises Unavailable."""
-
-    async def run(self, statement: ClauseElement) -> None:
-        """Run a statement. Raises Unavailable."""
 
 
 class Teller(Protocol):
@@ -55,7 +43,7 @@ class Alerts:
 
     def __init__(
         self,
-        warehouse: Warehouse,
+        warehouse: Writer,
         reader: AlertReader,
         teller: Teller,
         clock: Clock,

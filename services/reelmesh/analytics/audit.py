@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Select, Table, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, select
 
 from reelmesh.analytics.columns import EVENTS
 from reelmesh.analytics.errors import RollupBehind
+from reelmesh.analytics.functions import during
+from reelmesh.analytics.reading import Reader
 from reelmesh.analytics.schema import DAYS, FACETS, HOURS, MINUTES, RECEIPTS, ROLLUPS, SESSIONS
 from reelmesh.analytics.spans import LENGTHS, Span, rounded
 from reelmesh.mesh.clock import Clock
 
 WAIT_SECONDS = 5.0
 """How long an audit waits until what has arrived is counted."""
-
-
-class Reader(Protocol):
-    """What an audit needs of the warehouse."""
-
-    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
-        """Return the rows of a query. Raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +57,12 @@ class Audit:
             raise RollupBehind("what has arrived is not counted yet", retry_after=timedelta(seconds=1))
         kept = int((now - timedelta(days=self._events_days - 1)).timestamp())
         days = rounded(span or Span(kept, int(now.timestamp()) + LENGTHS[DAYS]), LENGTHS[DAYS])
-        found = [await self._raw(organization, days)]
-        for rollup in (MINUTES, HOURS, DAYS):
-            found.append(await self._one(rollup, _of_table(ROLLUPS[rollup], organization, days)))  # noqa: PERF401 - one by one
+        queries = {rollup: _of_table(ROLLUPS[rollup], organization, days) for rollup in (MINUTES, HOURS, DAYS)}
         for table in FACETS.values():
-            found.append(await self._one(table.name, _of_table(table, organization, days, table.c.dimension == "")))  # noqa: PERF401
-        return [*found, await self._one("sessions", _of_sessions(organization, days))]
+            queries[table.name] = _of_table(table, organization, days, table.c.dimension == "")
+        queries["sessions"] = _of_sessions(organization, days)
+        raw = await self._raw(organization, days)
+        return [raw, *[await self._one(table, query) for table, query in queries.items()]]
 
     async def _raw(self, organization: str, days: Span) -> Figures:
         e, receipts = EVENTS.c, RECEIPTS.c
@@ -76,10 +71,10 @@ class Audit:
             func.sumIf(e.weight, e.type == "REQUESTED"),
             func.sum(e.weight * e.watch_ms),
             func.sum(e.weight * e.stall_ms),
-        ).where(e.organization == organization, *_during(e.minute, days))
+        ).where(e.organization == organization, *during(e.minute, days))
         raw = await self._one("raw", query.final(EVENTS))
         received = select(func.sum(receipts.events)).where(
-            receipts.organization == organization, *_during(receipts.minute, days)
+            receipts.organization == organization, *during(receipts.minute, days)
         )
         sent = (await self._reader.rows(received))[0][0]
         return Figures("raw", sent, raw.distinct_events, raw.views, raw.watch_seconds, raw.stall_seconds)
@@ -89,14 +84,10 @@ class Audit:
         return Figures(table, events, events, views, watch_ms / 1000, stall_ms / 1000)
 
 
-def _during(time: ColumnElement[Any], days: Span) -> tuple[ColumnElement[bool], ...]:
-    return time >= func.toDateTime(days.start, "UTC"), time < func.toDateTime(days.end, "UTC")
-
-
 def _of_table(table: Table, organization: str, days: Span, *conditions: ColumnElement[bool]) -> Select[Any]:
     c = table.c
     query: Any = select(func.sum(c.events), func.sum(c.views), func.sum(c.watch_ms), func.sum(c.stall_ms)).where(
-        c.organization == organization, *_during(c.bucket, days), *conditions
+        c.organization == organization, *during(c.bucket, days), *conditions
     )
     counted: Select[Any] = query.final(table)
     return counted
@@ -121,4 +112,4 @@ def _of_sessions(organization: str, days: Span) -> Select[Any]:
     v = viewing.c
     return select(
         func.sum(v.arrived), func.sum(v.times * v.asked), func.sum(v.times * v.watched), func.sum(v.times * v.stalled)
-    ).where(*_during(v.began, days))
+    ).where(*during(v.began, days))

@@ -12,14 +12,15 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Executable, Insert, Table, delete, func, literal, select
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy import ColumnElement, Insert, Table, delete, func, literal, select
 
 from reelmesh.analytics.columns import DELIVERIES, EVENTS, EXPOSURES, LICENSES
 from reelmesh.analytics.experiments import unit_of
+from reelmesh.analytics.functions import fixed
+from reelmesh.analytics.reading import Definer
 from reelmesh.analytics.schema import ALERTS, DIRTY, ERASURES, FACETS, RECEIPTS, RETENTION, ROLLUPS, SESSIONS
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Unavailable
@@ -48,19 +49,6 @@ for."""
 log = logging.getLogger(__name__)
 
 
-class Eraser(Protocol):
-    """What erasure needs of the warehouse."""
-
-    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
-        """Return the rows of a query. Raises Unavailable."""
-
-    async def run(self, statement: ClauseElement, settings: Mapping[str, Any] | None = None) -> None:
-        """Run a statement. Raises Unavailable."""
-
-    async def define(self, statement: str) -> None:
-        """Run a statement about tables. Raises Unavailable."""
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Whom to forget, and what is known of it."""
@@ -81,7 +69,7 @@ class Erasure:
 
     def __init__(
         self,
-        warehouse: Eraser,
+        warehouse: Definer,
         clock: Clock,
         ids: IdSource,
         pseudonym: Callable[[str, str], bytes],
@@ -239,7 +227,7 @@ class Erasure:
         if asked.viewer:
             # Also of viewings that were to tell nothing of who watches.
             unit = unit_of(self._pseudonym, asked.organization, bytes.fromhex(asked.viewer))
-            theirs = EXPOSURES.c.unit == func.toFixedString(func.unhex(unit.hex()), 16)
+            theirs = EXPOSURES.c.unit == fixed(unit.hex())
             before = EXPOSURES.c.time <= _until(asked)
             yield EXPOSURES, (EXPOSURES.c.organization == asked.organization) & theirs & before
         else:
@@ -264,7 +252,7 @@ def _which(
         yield of_organization & (table.c[time] <= _until(asked))
         return
     for start in range(0, len(sessions), CHUNK):
-        some = [func.toFixedString(func.unhex(session), 16) for session in sessions[start : start + CHUNK]]
+        some = [fixed(session) for session in sessions[start : start + CHUNK]]
         yield of_organization & table.c[column].in_(some)
 
 

@@ -1,15 +1,31 @@
-"""Functions of ClickHouse that SQLAlchemy has no words for."""
+"""Expressions that many queries need, and functions of ClickHouse that SQLAlchemy has no words for."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from reelmesh.analytics.schema import STARTUP
+from reelmesh.analytics.spans import Span
+
+
+def fixed(digits: str) -> ColumnElement[Any]:
+    """Return an id, given as 32 digits of hex, as tables have it (schema.ID)."""
+    return func.toFixedString(func.unhex(digits), 16)
+
+
+def least_id(milliseconds: int) -> ColumnElement[Any]:
+    """Return the least id that anything named at a time, in ms since 1970, can have: the time is in the id."""
+    return fixed(f"{milliseconds:012x}{'0' * 20}")
+
+
+def during(time: ColumnElement[Any], span: Span) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a time to be within a span."""
+    return time >= func.toDateTime(span.start, "UTC"), time < func.toDateTime(span.end, "UTC")
 
 
 class _QuantilesMerge(FunctionElement[list[float]]):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, tuple_
 
 from reelmesh.analytics.alert_rows import BODY, alert_of
+from reelmesh.analytics.functions import fixed
 from reelmesh.analytics.reading import Reader, latest
 from reelmesh.analytics.schema import ALERTS
 from reelmesh.analytics.v1.alert_pb2 import Alert
@@ -33,7 +34,7 @@ class History:
             query = query.where(func.toUnixTimestamp64Milli(_C.end_time) == 0)
         if after:
             time, alert = _parsed(after)
-            place = tuple_(func.fromUnixTimestamp64Milli(time, "UTC"), func.toFixedString(func.unhex(alert), 16))
+            place = tuple_(func.fromUnixTimestamp64Milli(time, "UTC"), fixed(alert))
             query = query.where(tuple_(_C.start_time, _C.alert) < place)
         query = query.order_by(_C.start_time.desc(), _C.alert.desc()).limit(size + 1)
         found = await self._reader.rows(latest(query))

@@ -91,7 +91,7 @@ DIMENSIONS: Mapping[pb.Dimension.ValueType, Expression] = {
 """What a row is grouped by."""
 
 
-FACETS: Mapping[pb.Dimension.ValueType, str] = {
+FACET_NAMES: Mapping[pb.Dimension.ValueType, str] = {
     pb.DIMENSION_UNSPECIFIED: "",
     pb.DIMENSION_VIDEO: "video",
     pb.DIMENSION_RENDITION: "rendition",

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from clickhouse_connect.cc_sqlalchemy.sql.ddlcompiler import column_specification
-from sqlalchemy import Executable, MetaData, Select, Table, column, func, literal, select, table
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy import MetaData, Select, Table, column, func, literal, select, table
 
 from reelmesh.analytics import columns
 from reelmesh.analytics.columns import Stream
+from reelmesh.analytics.reading import Definer
 from reelmesh.analytics.schema import MIGRATIONS, WAREHOUSE
 
 WINDOW = 10_000
@@ -68,21 +68,8 @@ STEPS: tuple[Step, ...] = (Step(1, lambda _: ()),)
 """All changes that were ever needed, in order; the first is the beginning. What was released is never edited."""
 
 
-class Database(Protocol):
-    """What is needed of the warehouse."""
-
-    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
-        """Return the rows of a query. Raises Unavailable."""
-
-    async def run(self, statement: ClauseElement) -> None:
-        """Run a statement. Raises Unavailable."""
-
-    async def define(self, statement: str) -> None:
-        """Run a statement about tables. Raises Unavailable."""
-
-
 async def migrate(
-    warehouse: Database,
+    warehouse: Definer,
     placement: Placement,
     streams: Mapping[str, Stream] = columns.STREAMS,
     steps: Sequence[Step] = STEPS,
@@ -104,7 +91,7 @@ async def migrate(
             await warehouse.define(f"ALTER TABLE {view}{placement.on_cluster} MODIFY QUERY {_text(query)}")
 
 
-async def _apply(warehouse: Database, placement: Placement, steps: Sequence[Step]) -> None:
+async def _apply(warehouse: Definer, placement: Placement, steps: Sequence[Step]) -> None:
     applied = {row[0] for row in await warehouse.rows(select(MIGRATIONS.c.version))}
     for step in sorted(steps, key=lambda step: step.version):
         if step.version in applied:
@@ -117,7 +104,7 @@ async def _apply(warehouse: Database, placement: Placement, steps: Sequence[Step
 
 
 async def _have(
-    warehouse: Database,
+    warehouse: Definer,
     wanted: Table,
     placement: Placement,
     ttl: str = "",

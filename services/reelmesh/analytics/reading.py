@@ -1,18 +1,22 @@
-"""What reports need of the warehouse."""
+"""What analytics needs of the warehouse; stores/warehouse.py has the one on ClickHouse."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow
 from sqlalchemy import Executable, Select, text
+from sqlalchemy.sql.expression import ClauseElement
 
-_LATEST = text("SETTINGS final = 1, do_not_merge_across_partitions_select_final = 1")
+LATEST: Mapping[str, int] = {"final": 1, "do_not_merge_across_partitions_select_final": 1}
+"""Settings by which every table is read FINAL, also within a subquery, where the dialect forgets the word. No key is in
+two partitions, so each can be looked at by itself."""
+_LATEST = text("SETTINGS " + ", ".join(f"{name} = {value}" for name, value in LATEST.items()))
 
 
 class Reader(Protocol):
-    """Answers queries; stores/warehouse.py has the one on ClickHouse."""
+    """Answers queries."""
 
     async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
         """Return the rows of a query. Raises Unavailable."""
@@ -21,9 +25,23 @@ class Reader(Protocol):
         """Stream the rows of a query. Raises Unavailable."""
 
 
-def latest(query: Select[Any]) -> Select[Any]:
-    """Let a query see the latest row of each key alone, in every table that it reads.
+class Writer(Protocol):
+    """Answers queries, and changes rows."""
 
-    It looks for them in each partition by itself: no key of ours is in two.
-    """
+    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query. Raises Unavailable."""
+
+    async def run(self, statement: ClauseElement, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement. Raises Unavailable."""
+
+
+class Definer(Writer, Protocol):
+    """Changes tables as well."""
+
+    async def define(self, statement: str) -> None:
+        """Run a statement about tables. Raises Unavailable."""
+
+
+def latest(query: Select[Any]) -> Select[Any]:
+    """Let a query see the latest row of each key alone, in every table that it reads."""
     return query.suffix_with(_LATEST)

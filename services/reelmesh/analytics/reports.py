@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, column, func, select, union_all
 
-from reelmesh.analytics.metrics import DIMENSIONS, METRICS, facet, filtered, sources
-from reelmesh.analytics.metrics import FACETS as FACET_NAMES
+from reelmesh.analytics.functions import during
+from reelmesh.analytics.metrics import DIMENSIONS, FACET_NAMES, METRICS, facet, filtered, sources
 from reelmesh.analytics.reading import Reader, latest
 from reelmesh.analytics.schema import DAYS, FACETS, HOURS, MINUTES, ROLLUPS
 from reelmesh.analytics.spans import LENGTHS, Part, Span, as_one, of_buckets
@@ -116,8 +116,7 @@ def _part(question: Question, part: Part, read: Sequence[str]) -> Select[Any]:
         .select_from(table)
         .where(
             table.c.organization == question.organization,
-            table.c.bucket >= func.toDateTime(part.span.start, "UTC"),
-            table.c.bucket < func.toDateTime(part.span.end, "UTC"),
+            *during(table.c.bucket, part.span),
             *conditions,
         )
     )

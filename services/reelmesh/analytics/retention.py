@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from reelmesh.analytics.functions import during
 from reelmesh.analytics.reading import Reader, latest
 from reelmesh.analytics.schema import DAYS, RETENTION, ROLLUPS
 from reelmesh.analytics.spans import LENGTHS, Span, rounded
@@ -43,8 +44,7 @@ class Retention:
             .where(
                 edges.organization == video.organization,
                 edges.video == video.id,
-                edges.bucket >= func.toDateTime(days.start, "UTC"),
-                edges.bucket < func.toDateTime(days.end, "UTC"),
+                *during(edges.bucket, days),
                 edges.second <= LONGEST,
             )
             .group_by(edges.second)
@@ -54,8 +54,7 @@ class Retention:
         begun = select(func.sum(starts.starts)).where(
             starts.organization == video.organization,
             starts.video == video.id,
-            starts.bucket >= func.toDateTime(days.start, "UTC"),
-            starts.bucket < func.toDateTime(days.end, "UTC"),
+            *during(starts.bucket, days),
         )
         found = await self._reader.rows(latest(curve))
         counted = await self._reader.rows(latest(begun))

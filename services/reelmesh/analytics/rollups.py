@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import Executable, Insert, func, literal, select, tuple_
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy import Insert, func, literal, select, tuple_
 
 from reelmesh.analytics import counting
 from reelmesh.analytics.counting import Bucket
+from reelmesh.analytics.reading import LATEST, Writer
 from reelmesh.analytics.schema import DAYS, DIRTY, HOURS, MINUTES
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.errors import Unavailable
@@ -37,24 +37,11 @@ MINUTES_DAYS = 28
 """Days for which all minutes of an hour are surely there; older hours are counted from the events."""
 EDGES_DAYS = 1
 """The same for the edges by minute of a day."""
-QUERY: Mapping[str, Any] = {"final": 1, "do_not_merge_across_partitions_select_final": 1}
-"""Everything is read FINAL, also within a subquery, where the dialect forgets the word. No key is in two partitions, so
-each can be looked at by itself."""
 
 Plan = Sequence[tuple[Sequence[Bucket], Callable[[Sequence[Bucket], int], Insert]]]
 """Buckets, and what makes the statement that counts them in a version."""
 
 log = logging.getLogger(__name__)
-
-
-class Counter(Protocol):
-    """What roll-ups need of the warehouse."""
-
-    async def rows(self, query: Executable) -> Sequence[Sequence[Any]]:
-        """Return the rows of a query. Raises Unavailable."""
-
-    async def run(self, statement: ClauseElement, settings: Mapping[str, Any] | None = None) -> None:
-        """Run a statement. Raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +59,7 @@ class Rollups:
 
     def __init__(
         self,
-        warehouse: Counter,
+        warehouse: Writer,
         clock: Clock,
         arrived_ms: Callable[[], int | None],
         leads: Callable[[], bool],
@@ -166,7 +153,7 @@ class Rollups:
         version = self._version = max(self._version + 1, int(self._clock.now().timestamp()) * 1000)
         for buckets, statement in plan:
             if buckets:
-                await self._warehouse.run(statement(buckets, version), QUERY)
+                await self._warehouse.run(statement(buckets, version), LATEST)
 
     @staticmethod
     def _minutes_and_hours(minutes: Sequence[Bucket], now: int) -> Plan:

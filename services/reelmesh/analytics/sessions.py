@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from reelmesh.analytics.columns import EVENTS, LICENSES
 from reelmesh.analytics.errors import FilterInvalid, SessionUnknown
+from reelmesh.analytics.functions import fixed, least_id
 from reelmesh.analytics.metrics import filtered
 from reelmesh.analytics.reading import Reader, latest
 from reelmesh.analytics.schema import SESSIONS
@@ -94,17 +95,7 @@ class Viewing:
 
 def session_id(id_: str) -> ColumnElement[Any]:
     """Return a session's id as tables have it."""
-    return _fixed(uuid.UUID(id_).hex)
-
-
-def _fixed(digits: str) -> ColumnElement[Any]:
-    return func.toFixedString(func.unhex(digits), 16)
-
-
-def _ids_of(span: Span) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Return the least id of sessions that began in a span, and the least of later ones: the time is in the id."""
-    first, end = (_fixed(f"{time * 1000:012x}{'0' * 20}") for time in (span.start, span.end))
-    return first, end
+    return fixed(uuid.UUID(id_).hex)
 
 
 _C = SESSIONS.c
@@ -184,7 +175,7 @@ class Sessions:
         """
         if any(each.dimension in _MANY for each in filters):
             raise FilterInvalid("a viewing has many renditions and CDNs: filter metrics by them, not sessions")
-        first, end = _ids_of(span)
+        first, end = least_id(span.start * 1000), least_id(span.end * 1000)
         if after:
             end = _parsed(after)
         # First which ones, by a few narrow columns; then all of these alone.
