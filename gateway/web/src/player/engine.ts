@@ -1,7 +1,7 @@
 import shaka from "shaka-player/dist/shaka-player.compiled-es2021.js";
 import type { EventLog } from "./events";
 import type { Licenses } from "./licenses";
-import type { Details } from "./telemetry/measuring";
+import type { Details } from "./telemetry/observation";
 import { type MediaTokens, withToken } from "./tokens";
 
 /** One choice of the quality menu. */

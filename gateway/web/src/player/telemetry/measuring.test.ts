@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { EventType, PlayerState } from "../../gen/reelmesh/telemetry/v1/event_pb";
-import { type Measured, Measuring } from "./measuring";
+import type { Measured } from "./measured";
+import { Measuring } from "./measuring";
 
 const START = 1_790_000_000_000;
 

@@ -10,7 +10,7 @@ import {
   ReportResponseSchema,
 } from "../../gen/reelmesh/telemetry/v1/telemetry_service_pb";
 import { type ConsentWord, defaultConsent, read } from "./consent";
-import type { Measured } from "./measuring";
+import type { Measured } from "./measured";
 import { Outbox } from "./outbox";
 
 type Sent = { token?: string; sentTimeMs?: bigint; consent?: Consent; events?: Measured[] };

@@ -10,7 +10,7 @@ import {
   type ReportResponse,
 } from "../../gen/reelmesh/telemetry/v1/telemetry_service_pb";
 import { type ConsentWord, consent } from "./consent";
-import type { Measured } from "./measuring";
+import type { Measured } from "./measured";
 
 /** What a viewing's telemetry is sent with: of its playback session, or what GetPlaybackSession answers later. */
 export interface Address {

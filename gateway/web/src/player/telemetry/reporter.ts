@@ -2,7 +2,8 @@ import type { Clients } from "../../api/clients";
 import type { PlaybackSession } from "../../gen/reelmesh/playback/v1/session_pb";
 import type { EventLog } from "../events";
 import type { ConsentWord } from "./consent";
-import { type Details, type Glance, Measuring } from "./measuring";
+import { Measuring } from "./measuring";
+import type { Details, Glance } from "./observation";
 import { type Address, Outbox } from "./outbox";
 
 /** The player tells its counters so often, in milliseconds. */
