@@ -1,4 +1,4 @@
-import { html, LitElement, nothing } from "lit";
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
@@ -35,8 +35,13 @@ export interface ChartData {
 
 const HEIGHT = 200;
 
+/** Show a chart. */
+export function chart(data: ChartData): TemplateResult {
+  return html`<reelmesh-chart .data=${data}></reelmesh-chart>`;
+}
+
 /** `<reelmesh-chart>`: a chart by uPlot, what is under the pointer, and the same as a table. */
-export class ChartElement extends LitElement {
+class ChartElement extends LitElement {
   #data: ChartData | undefined;
   #plot: uPlot | undefined;
   /** What the plot was made for; another shape needs another plot. */

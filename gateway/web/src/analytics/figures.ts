@@ -49,6 +49,11 @@ export const DIMENSIONS = {
 
 export type DimensionName = keyof typeof DIMENSIONS;
 
+/** Return all dimensions with their names. */
+export function dimensions() {
+  return Object.entries(DIMENSIONS) as [DimensionName, (typeof DIMENSIONS)[DimensionName]][];
+}
+
 /** Return true for a word that names a dimension. */
 export function isDimension(word: string | null | undefined): word is DimensionName {
   return word !== null && word !== undefined && Object.hasOwn(DIMENSIONS, word);

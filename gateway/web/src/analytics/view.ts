@@ -38,6 +38,9 @@ export interface AnalyticsView {
   video: string | undefined;
 }
 
+/** Looks at something else. */
+export type Go = (change: Partial<AnalyticsView>) => void;
+
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
 /** Read what the address asks for; what it does not say, or says wrongly, is the usual. */
@@ -81,6 +84,22 @@ export function writeView(view: AnalyticsView): string {
     query.set("retention", view.video);
   }
   return `?${query}`;
+}
+
+/** Return filters with one more. */
+export function withFilter(filters: readonly Chosen[], chosen: Chosen): Chosen[] {
+  return [...withoutFilter(filters, chosen), chosen];
+}
+
+/** Return filters without one. */
+export function withoutFilter(filters: readonly Chosen[], { name, value }: Chosen): Chosen[] {
+  return filters.filter((each) => each.name !== name || each.value !== value);
+}
+
+/** Return the videos that a view names. */
+export function chosenVideos({ filters, video }: AnalyticsView): string[] {
+  const filtered = filters.filter(({ name }) => name === "video").map(({ value }) => value);
+  return video === undefined ? filtered : [...filtered, video];
 }
 
 function isDate(text: string | null | undefined): text is string {
