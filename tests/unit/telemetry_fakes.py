@@ -15,13 +15,14 @@ from reelmesh.mesh.pseudonyms import Pseudonyms
 from reelmesh.telemetry.countries import Countries
 from reelmesh.telemetry.door import Door
 from reelmesh.telemetry.errors import BrokerUnavailable
-from reelmesh.telemetry.model import Outcome, Place, Sent
-from reelmesh.telemetry.records import Records, strip
+from reelmesh.telemetry.model import Outcome, Place, Sent, encoded
+from reelmesh.telemetry.records import Records
 from reelmesh.telemetry.sampling import Sampling
 from reelmesh.telemetry.tokens import Tokens
 from reelmesh.telemetry.v1.event_pb2 import EVENT_TYPE_HEARTBEAT, PLAYER_STATE_PLAYING, TelemetryEvent
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
 from reelmesh.telemetry.v1.telemetry_service_pb2 import CONSENT_GRANTED, ReportRequest
+from reelmesh.telemetry.wire import Events
 
 KEYS = KeyRing({"1": ec.generate_private_key(ec.SECP256R1())})
 PSEUDONYMS = Pseudonyms(b"k" * 32)
@@ -83,6 +84,11 @@ def batch(*events: TelemetryEvent, **fields: Any) -> ReportRequest:
     return ReportRequest(events=events, **{**good, **fields})
 
 
+def events_of(*events: TelemetryEvent) -> Events:
+    """Encode events as they are sent."""
+    return Events(encoded(ReportRequest(events=events)))
+
+
 class SetClock:
     """A clock that stands."""
 
@@ -123,4 +129,4 @@ class World:
         self.door = Door(self.tokens, sampling, Records(Countries(), sampling.weight), self.broker, self.clock, "topic")
 
     async def report(self, request: ReportRequest, place: Place = PLACE) -> Outcome:
-        return await self.door.report(Sent(strip(request), TelemetryRecord.SOURCE_REPORT, place))
+        return await self.door.report(Sent(encoded(request), TelemetryRecord.SOURCE_REPORT, place))

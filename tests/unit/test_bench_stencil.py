@@ -7,8 +7,10 @@ import time
 import numpy as np
 import pytest
 
+from reelmesh.telemetry.v1.encoded_pb2 import EncodedReport
 from reelmesh.telemetry.v1.telemetry_service_pb2 import ReportRequest
 from reelmesh.telemetry.validation import judge
+from reelmesh.telemetry.wire import Events
 from reelmesh_tools.bench.stencil import Figures, Stencil, stencils
 
 NOW = time.time_ns() // 1_000_000
@@ -26,8 +28,9 @@ def test_what_is_stamped_is_taken_and_counts_the_same(made: list[list[Stencil]])
         sequences: list[int] = []
         for part in viewing * 2:
             times = NOW - 1000 - np.arange(100)[::-1] * 7
-            events = ReportRequest.FromString(part.stamp(times, chance)).events
-            assert not judge(events, NOW, NOW).refused
+            stamped = part.stamp(times, chance)
+            assert not judge(Events(EncodedReport.FromString(stamped)), NOW, NOW).refused
+            events = ReportRequest.FromString(stamped).events
             assert [event.event_time_ms for event in events] == list(times)
             assert Figures.of(events) == part.figures
             ids.update(event.event_id for event in events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from telemetry_fakes import NOW_MS, PLACE, SESSION, SESSION_ID, World, token
+from telemetry_fakes import NOW_MS, PLACE, SESSION, SESSION_ID, World, events_of, token
 
 from reelmesh.mesh.errors import DomainError
 from reelmesh.telemetry.errors import BrokerUnavailable
@@ -96,7 +96,7 @@ async def test_shakas_lines_become_a_viewing(posting: Posting) -> None:
     started = posting.events()[3]
     assert (started.startup_ms, started.bitrate_kbps, started.event_time_ms) == (850, 3000, START + 2000)
     assert {record.source for record in posting.world.broker.records()} == {TelemetryRecord.SOURCE_CMCD}
-    assert not judge(posting.events(), NOW_MS, 0).refused
+    assert not judge(events_of(*posting.events()), NOW_MS, 0).refused
 
 
 async def test_lines_one_by_one_are_the_same_viewing(posting: Posting) -> None:

@@ -16,6 +16,7 @@ from reelmesh.telemetry.sampling import Sampling
 from reelmesh.telemetry.tokens import Tokens
 from reelmesh.telemetry.v1.telemetry_service_pb2 import CONSENT_DENIED
 from reelmesh.telemetry.validation import Refused, judge
+from reelmesh.telemetry.wire import Events
 
 
 class Broker(Protocol):
@@ -55,15 +56,14 @@ class Door:
         count = len(request.events)
         if not sampled or request.consent == CONSENT_DENIED:
             return Outcome(count, sent.refused, (), now_ms, sampled)
-        verdict = judge(request.events, now_ms, request.sent_time_ms)
-        # What is passed on has a size anyway; only what is left out has to be measured.
-        if verdict.refused and request.ByteSize() > MOST_BYTES:
+        sent_ms, head = request.sent_time_ms, self._records.head(viewing, sent, now_ms)
+        events = Events(request)
+        if len(head) + len(events.data) > MOST_BYTES:
             raise _too_large()
+        verdict = judge(events, now_ms, sent_ms)
         if verdict.sequences:
-            record = self._records.write(viewing, sent, [each.index for each in verdict.refused], now_ms)
-            if len(record) > MOST_BYTES:
-                raise _too_large()
-            await self._broker.confirm(self._topic, viewing.session.id, record)
+            taken = events.without(each.index for each in verdict.refused)
+            await self._broker.confirm(self._topic, viewing.session.id, head + taken)
         refused = _merged(sent, verdict.refused)
         gaps = self._gaps.note(viewing.id, verdict.sequences)
         return Outcome(len(verdict.sequences), refused, gaps, now_ms, sampled)

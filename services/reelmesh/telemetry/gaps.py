@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from reelmesh.mesh.lru import Lru
 
@@ -42,16 +41,13 @@ class Gaps:
         if seen is None:
             # What came before may have gone to another process.
             seen = _Seen(min(sequences), ())
-        if not seen.missing and first == seen.following and last - first == len(sequences) - 1 and _rises(sequences):
+        straight = last - first == len(sequences) - 1 and sequences == list(range(first, last + 1))
+        if straight and first == seen.following and not seen.missing:
             now = replace(seen, following=last + 1)
         else:
             now = _after(seen, sorted(set(sequences)))
         self._seen.put(session, now)
         return now.missing
-
-
-def _rises(sequences: Sequence[int]) -> bool:
-    return all(a < b for a, b in pairwise(sequences))
 
 
 def _after(seen: _Seen, sequences: Sequence[int]) -> _Seen:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reelmesh.telemetry.gaps import Range
+from reelmesh.telemetry.v1.encoded_pb2 import EncodedReport
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
 from reelmesh.telemetry.v1.telemetry_service_pb2 import ReportRequest
 from reelmesh.telemetry.validation import Refused
@@ -24,8 +25,8 @@ class Place:
 class Sent:
     """A batch as it was sent."""
 
-    request: ReportRequest
-    """Is used up when it is put into a record. What the contract does not know must be gone from it."""
+    request: EncodedReport
+    """Is used up when its events are taken out of it."""
     source: TelemetryRecord.Source.ValueType
     place: Place
     refused: Sequence[Refused] = ()
@@ -45,3 +46,8 @@ class Outcome:
     """When it was received, in milliseconds since 1970."""
     sampled: bool
     """Whether the viewing is one of those that are kept."""
+
+
+def encoded(request: ReportRequest) -> EncodedReport:
+    """Return a request as the door takes it."""
+    return EncodedReport.FromString(request.SerializeToString())

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
-
-from google.protobuf.unknown_fields import UnknownFieldSet
-
 from reelmesh.telemetry.clients import client_of
 from reelmesh.telemetry.countries import Countries, network_of
 from reelmesh.telemetry.model import Sent
 from reelmesh.telemetry.tokens import Viewing
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
-from reelmesh.telemetry.v1.telemetry_service_pb2 import CONSENT_GRANTED, ReportRequest
-
-_CONTEXT: Final = ("token", "session", "sent_time_ms", "consent", "client")
-"""All fields of a ReportRequest but its events."""
+from reelmesh.telemetry.v1.telemetry_service_pb2 import CONSENT_GRANTED
 
 
 class Records:
@@ -26,24 +18,16 @@ class Records:
         self._countries = countries
         self._weight = weight
 
-    def write(self, viewing: Viewing, sent: Sent, refused: Sequence[int], now_ms: int) -> bytes:
-        """Return a batch without the events at `refused`, as a TelemetryRecord. The request is used up by it."""
-        head = self._head(viewing, sent, now_ms).SerializeToString()
-        request = sent.request
-        for index in reversed(refused):
-            del request.events[index]
-        for field in _CONTEXT:
-            request.ClearField(field)
-        # Two encoded messages one after another are their sum, and events have the same number in both. What the
-        # contract does not know is gone by now (`strip`): the record might know its number.
-        return head + request.SerializeToString()
+    def head(self, viewing: Viewing, sent: Sent, now_ms: int) -> bytes:
+        """Return what is known of a batch: a TelemetryRecord but for its events.
 
-    def _head(self, viewing: Viewing, sent: Sent, now_ms: int) -> TelemetryRecord:
+        Two encoded messages one after another are their sum, so that the events are put behind it as they came.
+        """
         request = sent.request
         client, known = request.client, client_of(sent.place.user_agent)
         network = network_of(sent.place.address)
         granted = request.consent == CONSENT_GRANTED
-        return TelemetryRecord(
+        head = TelemetryRecord(
             received_time_ms=now_ms,
             sent_time_ms=request.sent_time_ms,
             organization=viewing.session.organization,
@@ -61,13 +45,4 @@ class Records:
             weight=self._weight,
             source=sent.source,
         )
-
-
-def strip(request: ReportRequest) -> ReportRequest:
-    """Take from a request what the contract does not know, and return it.
-
-    Events keep what a newer contract may say of them: a record gives it no other meaning.
-    """
-    if len(UnknownFieldSet(request)):
-        request.DiscardUnknownFields()
-    return request
+        return head.SerializeToString()

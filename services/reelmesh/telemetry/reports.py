@@ -12,7 +12,7 @@ from reelmesh.telemetry.cmcd import Story, translate
 from reelmesh.telemetry.door import Door
 from reelmesh.telemetry.errors import BatchTooLarge
 from reelmesh.telemetry.limits import MOST_BYTES, MOST_LINES
-from reelmesh.telemetry.model import Outcome, Place, Sent
+from reelmesh.telemetry.model import Outcome, Place, Sent, encoded
 from reelmesh.telemetry.pairs import Unreadable
 from reelmesh.telemetry.tokens import Tokens
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
@@ -59,7 +59,7 @@ class Reports:
             request = ReportRequest(token=token, consent=consent)
             refused, positions, again = self._translate(lines, session, story, known.told, request)
             told = [event.event_id for event in request.events]
-            sent = Sent(request, TelemetryRecord.SOURCE_CMCD, place, refused, positions)
+            sent = Sent(encoded(request), TelemetryRecord.SOURCE_CMCD, place, refused, positions)
             outcome = await self._door.report(sent)
             known.story = story
             for id_ in told:

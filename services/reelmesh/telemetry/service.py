@@ -16,12 +16,15 @@ from reelmesh.mesh.interceptors import validate
 from reelmesh.telemetry import beacons
 from reelmesh.telemetry.deliveries import Deliveries
 from reelmesh.telemetry.door import Door
-from reelmesh.telemetry.model import Outcome, Place, Sent
-from reelmesh.telemetry.records import strip
+from reelmesh.telemetry.model import Outcome, Place, Sent, encoded
 from reelmesh.telemetry.reports import Reports
 from reelmesh.telemetry.v1 import telemetry_service_pb2 as pb
+from reelmesh.telemetry.v1.encoded_pb2 import EncodedBatch, EncodedReport
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
-from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import TelemetryServiceServicer
+from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import (
+    TelemetryServiceServicer,
+    add_TelemetryServiceServicer_to_server,
+)
 from reelmesh.telemetry.validation import Refused
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -36,11 +39,15 @@ class TelemetryService(TelemetryServiceServicer):
         self._deliveries = deliveries
         self._validator = protovalidate.Validator()
 
-    async def Report(self, request: pb.ReportRequest, context: Context) -> pb.ReportResponse:
+    async def Report(  # type: ignore[override]  # see `add`
+        self, request: EncodedReport, context: Context
+    ) -> pb.ReportResponse:
         """Take a batch of one viewing's events."""
         return outcome_to_proto(await self._report(request))
 
-    async def Stream(self, requests: AsyncIterator[pb.StreamRequest], context: Context) -> pb.StreamResponse:
+    async def Stream(  # type: ignore[override]  # see `add`
+        self, requests: AsyncIterator[EncodedBatch], context: Context
+    ) -> pb.StreamResponse:
         """Take batches until the app has no more."""
         batches = accepted = 0
         refused: Counter[str] = Counter()
@@ -56,7 +63,7 @@ class TelemetryService(TelemetryServiceServicer):
         beacon = beacons.read(request.body.data, request.token)
         validate(self._validator, beacon.request)
         sent = Sent(
-            beacon.request,
+            encoded(beacon.request),
             TelemetryRecord.SOURCE_BEACON,
             _place(),
             beacon.refused,
@@ -76,8 +83,24 @@ class TelemetryService(TelemetryServiceServicer):
         accepted, refused = await self._deliveries.take(request.cdn, request.lines)
         return pb.ReportDeliveriesResponse(accepted=accepted, refusals=map(_refusal, refused))
 
-    async def _report(self, request: pb.ReportRequest) -> Outcome:
-        return await self._door.report(Sent(strip(request), TelemetryRecord.SOURCE_REPORT, _place()))
+    async def _report(self, request: EncodedReport) -> Outcome:
+        return await self._door.report(Sent(request, TelemetryRecord.SOURCE_REPORT, _place()))
+
+
+def add(service: TelemetryService, server: grpc.aio.Server) -> None:
+    """Put the service on a server, with messages that are read no further than the door needs them."""
+    add_TelemetryServiceServicer_to_server(service, server)
+    server.add_registered_method_handlers(
+        "reelmesh.telemetry.v1.TelemetryService",
+        {
+            "Report": grpc.unary_unary_rpc_method_handler(
+                service.Report, EncodedReport.FromString, pb.ReportResponse.SerializeToString
+            ),
+            "Stream": grpc.stream_unary_rpc_method_handler(
+                service.Stream, EncodedBatch.FromString, pb.StreamResponse.SerializeToString
+            ),
+        },
+    )
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.ReportResponse:

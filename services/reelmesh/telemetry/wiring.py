@@ -16,9 +16,8 @@ from reelmesh.telemetry.door import Door
 from reelmesh.telemetry.records import Records
 from reelmesh.telemetry.reports import Reports
 from reelmesh.telemetry.sampling import Sampling
-from reelmesh.telemetry.service import TelemetryService
+from reelmesh.telemetry.service import TelemetryService, add
 from reelmesh.telemetry.tokens import Tokens
-from reelmesh.telemetry.v1.telemetry_service_pb2_grpc import add_TelemetryServiceServicer_to_server
 
 MESSAGE_BYTES = 13 << 20
 """Largest message that is read, a little more than the gateway passes on; beyond the contract's limit it is refused by
@@ -42,7 +41,7 @@ async def build(config: Config, stores: Stores) -> Target:
         services=[
             Service(
                 "reelmesh.telemetry.v1.TelemetryService",
-                lambda server: add_TelemetryServiceServicer_to_server(service, server),
+                lambda server: add(service, server),
             )
         ],
         message_bytes=MESSAGE_BYTES,
