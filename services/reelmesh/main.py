@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -66,6 +67,9 @@ async def _run(config: Config, names: Sequence[str], process: str) -> None:
     connections = Connections(config, process, _service_config(config))
     try:
         servers, background = await _start(config, names, connections)
+        # What was loaded stays to the end; looking through it for garbage again and again would stop all calls.
+        gc.collect()
+        gc.freeze()
         async with asyncio.TaskGroup() as parts:
             serving = [asyncio.Event() for _ in servers]
             for server, event in zip(servers, serving, strict=True):

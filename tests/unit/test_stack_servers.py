@@ -59,7 +59,7 @@ def test_the_services_file_names_every_store_and_service(layout: Layout, planned
     content = yaml.safe_load(layout.services_file.read_text())
     assert content["environment"] == "local"
     assert content["cassandra"]["port"] == planned.ports["cassandra"]
-    assert content["kafka"] == {"bootstrap_servers": planned.kafka}
+    assert content["kafka"] == {"bootstrap_servers": planned.kafka, "partitions": 2}
     assert content["objects"]["media"].startswith("file:///")
     assert set(content["services"]) == {
         "ingest",

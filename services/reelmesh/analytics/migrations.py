@@ -64,7 +64,17 @@ class Step:
     """Returns statements; each may be run again."""
 
 
-STEPS: tuple[Step, ...] = (Step(1, lambda _: ()),)
+COMPACT_BYTES = 128 << 20
+"""Parts of raw events up to this size are one file. With one for each column, to make and unlink files would cost more
+than to sort what is in them."""
+
+
+def _compact(placement: Placement) -> Sequence[str]:
+    events = f"{columns.EVENTS.name}{placement.on_cluster}"
+    return (f"ALTER TABLE {events} MODIFY SETTING min_bytes_for_wide_part = {COMPACT_BYTES}",)
+
+
+STEPS: tuple[Step, ...] = (Step(1, lambda _: ()), Step(2, _compact))
 """All changes that were ever needed, in order; the first is the beginning. What was released is never edited."""
 
 
@@ -196,6 +206,8 @@ _TIMES = {
 def _row_settings(stream: Stream, placement: Placement) -> dict[str, object]:
     # Whole days go at once; to look for single rows would write every part anew.
     settings: dict[str, object] = {"ttl_only_drop_parts": 1}
+    if stream.table == columns.EVENTS.name:
+        settings["min_bytes_for_wide_part"] = COMPACT_BYTES
     if placement.storage_policy and not _TIMES[stream.table][1]:
         settings["storage_policy"] = placement.storage_policy
     return settings

@@ -13,6 +13,7 @@ LATEST: Mapping[str, int] = {"final": 1, "do_not_merge_across_partitions_select_
 """Settings by which every table is read FINAL, also within a subquery, where the dialect forgets the word. No key is in
 two partitions, so each can be looked at by itself."""
 _LATEST = text("SETTINGS " + ", ".join(f"{name} = {value}" for name, value in LATEST.items()))
+_LATEST_OF_FEW = text(f"{_LATEST}, max_threads = 1")
 
 
 class Reader(Protocol):
@@ -45,3 +46,8 @@ class Definer(Writer, Protocol):
 def latest(query: Select[Any]) -> Select[Any]:
     """Let a query see the latest row of each key alone, in every table that it reads."""
     return query.suffix_with(_LATEST)
+
+
+def latest_of_few(query: Select[Any]) -> Select[Any]:
+    """Do the same for a query that finds a few rows by their key: to share them out among threads costs more."""
+    return query.suffix_with(_LATEST_OF_FEW)

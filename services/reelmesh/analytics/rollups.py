@@ -26,8 +26,8 @@ from reelmesh.analytics.schema import DAYS, DIRTY, HOURS, MINUTES
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.errors import Unavailable
 
-SHARE = 3.0
-"""After a round the counter rests this many times as long as it took: a quarter of the time is what it may use."""
+SHARE = 7.0
+"""After a round the counter rests this many times as long as it took: an eighth of the time is what it may use."""
 CHUNK = 120
 """Minutes that are counted with one statement."""
 NAMES = 2000

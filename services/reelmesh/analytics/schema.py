@@ -198,6 +198,8 @@ SESSIONS = Table(
         order_by=["organization", "session"],
         # In one partition: rows of a session come with times of their own, and its id tells none.
         ttl="toDateTime(last_time) + INTERVAL 400 DAY",
+        # A session is looked up by its name, and each row that is read with it has states to be made anew.
+        settings={"index_granularity": 512},
     ),
 )
 """Viewings, folded from their events by aggregates that a repeat cannot change: counters are the largest total that the

@@ -15,7 +15,7 @@ from reelmesh.analytics.columns import EVENTS, LICENSES
 from reelmesh.analytics.errors import FilterInvalid, SessionUnknown
 from reelmesh.analytics.functions import fixed, least_id
 from reelmesh.analytics.metrics import filtered
-from reelmesh.analytics.reading import Reader, latest
+from reelmesh.analytics.reading import Reader, latest, latest_of_few
 from reelmesh.analytics.schema import SESSIONS
 from reelmesh.analytics.spans import Span
 from reelmesh.analytics.v1 import report_pb2 as pb
@@ -217,7 +217,7 @@ class Sessions:
             .order_by(_E.sequence, _E.event_time)
             .limit(TOLD_EVENTS)
         )
-        found = await self._reader.rows(latest(query))
+        found = await self._reader.rows(latest_of_few(query))
         return [Event(_utc(time), _utc(received), *rest) for time, received, *rest in found]
 
     async def _read(self, organization: str, ids: Sequence[str]) -> Sequence[Viewing]:
@@ -227,7 +227,7 @@ class Sessions:
             .order_by(_C.session.desc())
         )
         licenses = await self._licenses(organization, ids)
-        return [_viewing(each, licenses) for each in await self._reader.rows(latest(wanted))]
+        return [_viewing(each, licenses) for each in await self._reader.rows(latest_of_few(wanted))]
 
     async def _licenses(self, organization: str, ids: Sequence[str]) -> Mapping[str, Licenses]:
         """Count the decisions about licenses of sessions."""
@@ -237,7 +237,7 @@ class Sessions:
             .where(decisions.organization == organization, decisions.session_id.in_([session_id(each) for each in ids]))
             .group_by(decisions.session_id)
         )
-        found = await self._reader.rows(latest(query))
+        found = await self._reader.rows(latest_of_few(query))
         return {_text(session): Licenses(granted, refused) for session, granted, refused in found}
 
 

@@ -13,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 
 def start(process: str, environment: str) -> None:
@@ -23,9 +24,11 @@ def start(process: str, environment: str) -> None:
     for chatty in ("cassandra", "opentelemetry"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     resource = Resource.create({"service.name": process, "deployment.environment.name": environment})
-    provider = TracerProvider(resource=resource)
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        provider = TracerProvider(resource=resource)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    else:
+        provider = TracerProvider(resource=resource, sampler=ALWAYS_OFF)  # calls still have their traces' names in logs
     trace.set_tracer_provider(provider)
 
 

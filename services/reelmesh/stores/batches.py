@@ -133,6 +133,8 @@ class Batches:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "fetch.wait.max.ms": 100,
+            # Under load a few large fetches: each costs the broker as much as the batches that it brings.
+            "fetch.min.bytes": 1 << 20,
             "queued.max.messages.kbytes": 32 << 10,
         }
         self._stopping = threading.Event()
@@ -141,6 +143,10 @@ class Batches:
         self._taking: tuple[Future[None], Sequence[Batch]] | None = None
         self._uncommitted = False
         self._looked = 0.0
+        self._began = 0.0
+        """When what is being taken, or was last, was handed on."""
+        self._took = 0.0
+        """Seconds that the last took to be taken."""
 
     def fresh_ms(self, topic: str) -> int | None:
         """Return a time before which all that was published on a topic is safe, in milliseconds since 1970.
@@ -228,12 +234,14 @@ class Batches:
         if not batches:
             return
         self._commit(consumer, {(batch.topic, batch.partition): batch.last for batch in batches})
+        self._began = time.monotonic()
         taking = asyncio.run_coroutine_threadsafe(_awaited(self._take(batches)), loop)
         self._taking = (taking, batches)
 
     def _gather(self, consumer: Consumer) -> None:
         """Fill up to the limit, or for as long as a batch may fill; beyond it while no batch can be made.
 
+        Where taking takes long, it goes on for twice as long as that: large batches cost less than many.
         A batch that was planned under another limit, or that waits for its end behind others, would never be whole.
         """
         began = time.monotonic()
@@ -246,7 +254,7 @@ class Batches:
             if self._taking is not None and not self._taking[0].done():
                 continue
             self._settled(consumer)
-            if time.monotonic() - began >= self._seconds:
+            if time.monotonic() - began >= max(self._seconds, 2 * self._took):
                 return
 
     def _came(self, message: Message) -> int:
@@ -292,6 +300,7 @@ class Batches:
             taking, batches = self._taking
             if wait_for([taking], timeout=0.1).done:
                 self._taking = None
+                self._took = time.monotonic() - self._began
                 if taking.cancelled():
                     raise _Restart("what was being taken was given up")
                 taking.result()

@@ -80,7 +80,8 @@ class Events:
 
 @_compiled(_INT(_READ, _INT))
 def _byte(data: NDArray[np.uint8], at: int) -> int:
-    return np.int64(data[at])  # type: ignore[return-value]  # as compiled code has integers: of unlike ones it makes floats
+    # Of unlike integers compiled code makes floats, and of an index that might be negative two ways to go.
+    return np.int64(data[np.uint64(at)])  # type: ignore[return-value]
 
 
 @_compiled(types.UniTuple(_INT, 2)(_READ, _INT, _INT))

@@ -10,6 +10,7 @@ from reelmesh.mesh.settings import SettingError
 from reelmesh.stores.bundle import Stores
 from reelmesh.stores.events import DELIVERIES, TELEMETRY, ensure_topics
 from reelmesh.telemetry.broker import BATCH, SECONDS, WAITING_BYTES, KafkaBroker
+from reelmesh.telemetry.clients import client_of
 from reelmesh.telemetry.countries import Countries
 from reelmesh.telemetry.deliveries import Deliveries
 from reelmesh.telemetry.door import Door
@@ -35,6 +36,7 @@ async def build(config: Config, stores: Stores) -> Target:
     deliveries = Deliveries(broker, countries, stores.clock, DELIVERIES)
     door = Door(tokens, sampling, Records(countries, sampling.weight), broker, stores.clock, TELEMETRY)
     service = TelemetryService(door, Reports(door, tokens, stores.clock), deliveries)
+    client_of(" ")  # the patterns that user agents are read by take a second to load: not while a viewer waits
     # Healthy also without Kafka: a batch is then refused in a way that says when to try again; the gateway could not.
     return Target(
         name="telemetry",

@@ -25,7 +25,7 @@ from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
 from reelmesh_tools.bench.loader import PLAYED
 from reelmesh_tools.bench.stencil import stencils
 
-RECORDS = 160
+RECORDS = 80
 """Records in an insert: about as many as the sink puts into one."""
 BLOCKS = 24
 """Different blocks of records, made beforehand."""

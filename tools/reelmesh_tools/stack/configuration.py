@@ -26,7 +26,8 @@ def write(layout: Layout, plan: Plan) -> None:
             "port": int(port),
             "replication": {"class": "SimpleStrategy", "replication_factor": 1},
         },
-        "kafka": {"bootstrap_servers": plan.kafka},
+        # Partitions are for several processes to share; on one machine each makes batches smaller, which cost more.
+        "kafka": {"bootstrap_servers": plan.kafka, "partitions": 2},
         "objects": {"raw": layout.raw_objects.as_uri(), "media": layout.media_objects.as_uri()},
         "mesh": {
             "certificates": str(layout.certificates),
