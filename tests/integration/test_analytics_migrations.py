@@ -25,7 +25,9 @@ from reelmesh.stores.warehouse import Warehouse
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
 
 EVERYTHING = text(
-    "SELECT name, create_table_query, total_rows FROM system.tables WHERE database = currentDatabase() ORDER BY name"
+    # Of other tables rows are merged meanwhile.
+    "SELECT name, create_table_query, if(name = 'migrations', total_rows, 0) FROM system.tables "
+    "WHERE database = currentDatabase() ORDER BY name"
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clickhouse_connect.cc_sqlalchemy import Lambda
 from clickhouse_connect.cc_sqlalchemy.datatypes import sqltypes as types
 from clickhouse_connect.cc_sqlalchemy.ddl import tableengine as engines
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -311,15 +312,25 @@ def player_name(player: ColumnElement[Any], version: ColumnElement[Any]) -> Colu
 
 
 def sessions_query(stream: Stream, arrivals: Table) -> Select[Any]:
-    """Return what folds arrivals of events into `sessions`."""
+    """Return what folds arrivals of events into `sessions`: record by record, as the arrays that they came in."""
     numbers = dict(EventType.items())
-    time, kind = _time(_event("event_time_ms")), _event("type")
+
+    def each(name: str) -> ColumnElement[Any]:
+        return arrivals.c[f"{stream.rows}.{name}"]
 
     def happened(*names: str) -> ColumnElement[Any]:
-        return func.max(func.toUInt8(kind.in_([numbers[f"EVENT_TYPE_{name}"] for name in names])))
+        kinds = func.array(*(numbers[f"EVENT_TYPE_{name}"] for name in names))
+        return func.max(func.toUInt8(func.hasAny(each("type"), kinds)))
+
+    def largest(name: str) -> ColumnElement[Any]:
+        return func.maxArray(each(name))
+
+    times = func.arrayMap(Lambda("time", _time(literal_column("time"))), each("event_time_ms"))  # type: ignore[no-untyped-call]
 
     def latest(name: str) -> ColumnElement[Any]:
-        return func.argMaxStateIf(_event(name), time, _event(name) != "")
+        told = Lambda(("time", "text"), literal_column("text") != "")  # type: ignore[no-untyped-call]
+        texts = func.arrayFilter(Lambda("text", literal_column("text") != ""), each(name))  # type: ignore[no-untyped-call]
+        return func.argMaxStateArray(texts, func.arrayFilter(told, times, each(name)))
 
     viewer = _around("viewer")
     known = func.lower(func.hex(viewer))
@@ -328,22 +339,24 @@ def sessions_query(stream: Stream, arrivals: Table) -> Select[Any]:
         "session": _around("session"),
         "video": func.any(_around("video")),
         "viewer": func.max(case((viewer == func.toFixedString("", 16), ""), else_=known)),
-        "first_time": func.min(time),
-        "last_time": func.max(time),
-        "events": func.groupBitmapState(func.toUInt32(_event("sequence"))),
+        "first_time": _time(func.minArray(each("event_time_ms"))),
+        "last_time": _time(largest("event_time_ms")),
+        "events": func.groupBitmapStateArray(
+            func.arrayMap(Lambda("sequence", func.toUInt32(literal_column("sequence"))), each("sequence"))  # type: ignore[no-untyped-call]
+        ),
         "requested": happened("REQUESTED"),
         "started": happened("STARTED"),
         "failed": happened("FAILED"),
         "exited": happened("EXITED_BEFORE_START"),
         "ended": happened("ENDED"),
-        "startup_ms": func.max(_event("startup_ms")),
-        "watch_ms": func.max(_event("watch_total_ms")),
-        "stall_ms": func.max(_event("stall_total_ms")),
-        "stalls": func.max(_event("stalls_total")),
-        "switches": func.max(_event("switches_total")),
-        "dropped_frames": func.max(_event("dropped_frames_total")),
-        "media_bytes": func.max(_event("media_bytes_total")),
-        "upscaled_ms": func.max(_event("upscaled_total_ms")),
+        "startup_ms": largest("startup_ms"),
+        "watch_ms": largest("watch_total_ms"),
+        "stall_ms": largest("stall_total_ms"),
+        "stalls": largest("stalls_total"),
+        "switches": largest("switches_total"),
+        "dropped_frames": largest("dropped_frames_total"),
+        "media_bytes": largest("media_bytes_total"),
+        "upscaled_ms": largest("upscaled_total_ms"),
         "weight": func.max(_around("weight")),
         "rendition": latest("rendition"),
         "cdn": latest("cdn"),
@@ -356,7 +369,8 @@ def sessions_query(stream: Stream, arrivals: Table) -> Select[Any]:
         "experiments": func.max(_around("experiments")),
     }
     made = [folded[column.name].label(column.name) for column in SESSIONS.columns]
-    return _joined(select(*made), stream, arrivals).group_by(_around("organization"), _around("session"))
+    some = select(*made).select_from(arrivals).where(func.notEmpty(each("event_id")))
+    return some.group_by(_around("organization"), _around("session"))
 
 
 def receipts_query(stream: Stream, arrivals: Table) -> Select[Any]:

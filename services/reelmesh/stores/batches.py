@@ -241,7 +241,7 @@ class Batches:
     def _gather(self, consumer: Consumer) -> None:
         """Fill up to the limit, or for as long as a batch may fill; beyond it while no batch can be made.
 
-        Where taking takes long, it goes on for twice as long as that: large batches cost less than many.
+        Where taking takes long, it goes on for longer, up to four times: large batches cost less than many.
         A batch that was planned under another limit, or that waits for its end behind others, would never be whole.
         """
         began = time.monotonic()
@@ -254,7 +254,7 @@ class Batches:
             if self._taking is not None and not self._taking[0].done():
                 continue
             self._settled(consumer)
-            if time.monotonic() - began >= max(self._seconds, 2 * self._took):
+            if time.monotonic() - began >= min(max(self._seconds, 2 * self._took), 4 * self._seconds):
                 return
 
     def _came(self, message: Message) -> int:

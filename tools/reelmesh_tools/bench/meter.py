@@ -34,10 +34,12 @@ class Meter:
     Raises psutil.NoSuchProcess when one of them ends meanwhile.
     """
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
+    def __init__(self, pids: Mapping[str, int], sample_seconds: float = SAMPLE_SECONDS) -> None:
+        """`sample_seconds` is from one look at the memory to the next; each takes time from what is measured."""
         self._processes: dict[str, Any] = {name: psutil.Process(pid) for name, pid in pids.items()}
         self._before: dict[str, tuple[int, float]] = {}
         self._peak: dict[str, int] = {}
+        self._sample_seconds = sample_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self.costs: dict[str, Cost] = {}
@@ -63,7 +65,7 @@ class Meter:
             self.costs[name] = Cost(rss, self._peak[name], round(_cpu_seconds(process) - cpu, 2))
 
     def _sample(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
+        while not self._stop.wait(self._sample_seconds):
             try:
                 self._look()
             except psutil.Error:

@@ -37,6 +37,8 @@ BATCH = 1000
 LIMIT_SECONDS = 15.0
 POLL_SECONDS, BUSY_POLL_SECONDS = 0.05, 0.25
 """From one look for an event to the next; less often at full load, where each look takes from what is measured."""
+METER_SECONDS = 0.25
+"""From one look at the memory of processes to the next."""
 BEHIND_SECONDS = 300.0
 """How long what was sent may take to be queryable before the measurement is given up."""
 VIDEO = "organizations/default/videos/00000000-0000-7000-8000-000000000000"
@@ -97,7 +99,7 @@ class _Run:
         self._progress(f"{what}: making events")
         with (
             own.helper("reelmesh_tools.bench.loader", orders) as loader,
-            Meter({**self._pids, "load": loader.pid}) as meter,
+            Meter({**self._pids, "load": loader.pid}, METER_SECONDS) as meter,
         ):
             loader.ready()
             since = Timestamp()
