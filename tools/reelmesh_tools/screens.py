@@ -1,6 +1,7 @@
 """Pictures of the analytics page for docs/, of a local platform that somebody has watched: ``make screens``.
 
-Run ``reelmesh up``, upload a few films, and let ``reelmesh simulate`` watch them first.
+Run ``reelmesh up``, upload a few films, let ``reelmesh simulate`` watch them first, and ``reelmesh simulate --live``
+meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDTH, HEIGHT = 1280, 900
 PATIENCE = 60_000
 """Milliseconds that the figures may take."""
+LIVE = """() => [...document.querySelectorAll("reelmesh-chart")]
+  .some(({ data }) => data?.title === "Watching now" && data.x.length >= 8)"""
+"""Whether the live chart is more than a dot."""
 
 
 def main() -> None:
@@ -55,6 +59,7 @@ def _picture(browser: Browser, url: str, credentials: Credentials, scheme: Liter
     expect(page.locator(".live .dot[data-connected]")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#retention")).to_be_visible(timeout=PATIENCE)
     expect(page.locator(".reports")).to_have_attribute("aria-busy", "false", timeout=PATIENCE)
+    page.wait_for_function(LIVE)
     DOCS.mkdir(exist_ok=True)
     file = DOCS / f"analytics-{scheme}.png"
     page.screenshot(path=file, full_page=True)
