@@ -28,6 +28,8 @@ from reelmesh.mesh.errors import Unavailable
 
 SHARE = 7.0
 """After a round the counter rests this many times as long as it took: an eighth of the time is what it may use."""
+LONGEST_REST = 20.0
+"""…but never for more seconds: a long round may have been the last for a while, and reports wait for the next."""
 CHUNK = 120
 """Minutes that are counted with one statement."""
 NAMES = 2000
@@ -106,7 +108,7 @@ class Rollups:
             rest = self._seconds
             try:
                 if self._leads():
-                    rest = max(rest, (await self.round()).seconds * SHARE)
+                    rest = max(rest, min((await self.round()).seconds * SHARE, LONGEST_REST))
             except Unavailable as error:
                 log.warning("roll-ups wait: %s", error)
             await asyncio.sleep(rest)  # a round after each batch would do the same work many times over
