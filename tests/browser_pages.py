@@ -10,10 +10,31 @@ from pathlib import Path
 from typing import Any, Self
 
 import imageio_ffmpeg
-from playwright.sync_api import CDPSession, ConsoleMessage, Locator, Page, expect
+import pytest
+from playwright.sync_api import Browser, CDPSession, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+from reelmesh_tools.extras import chromium
 
 PATIENCE = 90_000
 """Milliseconds that anything may take on a busy machine; each wait ends as soon as its condition holds."""
+ARGUMENTS = (
+    "--no-sandbox",  # tests run as root in containers
+    "--disable-gpu",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@contextlib.contextmanager
+def launched(*more: str) -> Iterator[Browser]:
+    """Launch Chromium, with more arguments than all browser tests need; skip the test where there is none."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *more])
+        yield browser
+        browser.close()
 
 
 class WatchPage:

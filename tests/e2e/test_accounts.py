@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from browser_pages import Visitor, no_complaints
+from browser_pages import Visitor, launched, no_complaints
 from e2e_world import eventually, refused
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from reelmesh.annotations.v1 import annotations_pb2
 from reelmesh.identity.v1 import account_service_pb2 as pb
@@ -25,7 +25,6 @@ from reelmesh.identity.v1 import organization_service_pb2 as organization_pb
 from reelmesh.identity.v1.user_pb2 import Tokens
 from reelmesh.ingest.v1.upload_service_pb2 import ListUploadsRequest
 from reelmesh_tools.client.platform import Platform
-from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.owner import Credentials
 
@@ -205,13 +204,8 @@ def test_the_gateway_s_word_cannot_be_forged(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.mark.browser

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import PATIENCE, Network, UploadPage, Visitor, WatchPage, no_complaints
+from browser_pages import PATIENCE, Network, UploadPage, Visitor, WatchPage, launched, no_complaints
 from e2e_world import eventually
-from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from reelmesh.playback.v1.playback_service_pb2 import ListContinueWatchingRequest
 from reelmesh.playback.v1.session_pb2 import WatchProgress
 from reelmesh.transcode.v1.job_pb2 import Job
 from reelmesh_tools.client.platform import CALL_SECONDS, Platform
-from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.owner import Credentials
 
@@ -34,26 +33,13 @@ SETTLED = 1
 """Second of a film at which the first rendition has been left for a better one. Shaka Player 5.2 now and then fails
 where a seek in HLS meets such a switch (its issue 10569)."""
 SLICE = re.compile(r":write\?")
-ARGUMENTS = [
-    "--no-sandbox",  # tests run as root in containers
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
+QUIET = ("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
 @pytest.fixture(scope="module")
 def new_context(stack: Stack) -> Iterator[Callable[[], BrowserContext]]:
     """Make a profile of a browser of its own, with a viewer of its own, at the gateway."""
-    path = chromium()
-    if path is None:
-        pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched(*QUIET) as browser:
 
         def make() -> BrowserContext:
             context = browser.new_context(base_url=stack.plan.gateway_url)
@@ -61,7 +47,6 @@ def new_context(stack: Stack) -> Iterator[Callable[[], BrowserContext]]:
             return context
 
         yield make
-        browser.close()
 
 
 @pytest.fixture

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import PATIENCE, Network, Visitor, WatchPage, gray, no_complaints
+from browser_pages import PATIENCE, Network, Visitor, WatchPage, gray, launched, no_complaints
 from e2e_world import eventually
 from measured_pages import Watcher, play_plainly
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect
 
 from reelmesh.analytics.v1.analytics_service_pb2 import GetSessionRequest, GetSessionResponse
 from reelmesh.analytics.v1.report_pb2 import SessionReport
 from reelmesh.playback.v1.playback_service_pb2 import CreatePlaybackSessionRequest
 from reelmesh.playback.v1.session_pb2 import PlaybackSession
 from reelmesh_tools.client.platform import CALL_SECONDS, Platform, problem_of
-from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.owner import Credentials
 
@@ -27,7 +26,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 TITLE = "A measured film"
 SECONDS, RATE = 60, 25
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
 HEARTBEAT = 10.0
 """Seconds between two; what a page sees and what is reported may never be further apart."""
 CLOSE = 0.5
@@ -36,13 +34,8 @@ CLOSE = 0.5
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import PATIENCE, UploadPage, Visitor, WatchPage, gray, no_complaints
+from browser_pages import PATIENCE, UploadPage, Visitor, WatchPage, gray, launched, no_complaints
 from e2e_world import job_named, video_named
-from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from reelmesh.mesh.keys import KeyRing
 from reelmesh_tools.client.platform import Platform
-from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
 from reelmesh_tools.stack.owner import Credentials
 
@@ -25,7 +24,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.browser]
 SECONDS, RATE = 20, 25
 GROWING_SECONDS = 48
 CLEAR_KEY = "org.w3.clearkey"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
 LICENSE = "v1/licenses/clearkey"
 
 
@@ -37,15 +35,10 @@ def film(reelmesh: Callable[..., dict[str, Any]], clip: Callable[..., Path]) -> 
 
 @pytest.fixture(scope="module")
 def browser_context(stack: Stack) -> Iterator[BrowserContext]:
-    path = chromium()
-    if path is None:
-        pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as browser:
         context = browser.new_context(base_url=stack.plan.gateway_url)
         context.set_default_timeout(PATIENCE)
         yield context
-        browser.close()
 
 
 @pytest.fixture

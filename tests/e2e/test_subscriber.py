@@ -12,10 +12,10 @@ from typing import Any
 
 import grpc
 import pytest
-from browser_pages import PATIENCE, Visitor, WatchPage, gray, no_complaints
+from browser_pages import PATIENCE, Visitor, WatchPage, gray, launched, no_complaints
 from confluent_kafka import Consumer, TopicPartition
 from e2e_world import eventually, refused
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from rpc_world import channel
 
 from reelmesh.drm.v1.key_service_pb2 import GetContentKeysRequest
@@ -25,7 +25,6 @@ from reelmesh.mesh.config import Config
 from reelmesh.playback.v1 import playback_service_pb2 as pb
 from reelmesh.playback.v1.session_pb2 import PlaybackSession
 from reelmesh_tools.client.platform import Platform
-from reelmesh_tools.extras import chromium
 from reelmesh_tools.stack.client import Stack
 
 pytestmark = [pytest.mark.stack]
@@ -33,7 +32,6 @@ pytestmark = [pytest.mark.stack]
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of a comic
 ORGANIZATION = "organizations/default"
 SECONDS, RATE = 16, 25
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
 Run = Callable[..., dict[str, Any]]
 
 
@@ -56,13 +54,8 @@ def film(plan: str, reelmesh: Run, clip: Callable[..., Path]) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        pytest.skip("no Chromium: install one or set REELMESH_CHROMIUM")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

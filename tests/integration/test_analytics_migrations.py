@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from sqlalchemy import func, literal, select, text
 from telemetry_records import Viewing, batch
+from warehouse_fakes import Recorder
 
 from reelmesh.analytics.columns import streams
 from reelmesh.analytics.migrations import STEPS, Placement, Step, migrate
@@ -120,22 +121,6 @@ async def test_a_step_is_applied_once(warehouse: Warehouse) -> None:
     assert [tuple(row) for row in await warehouse.rows(text("SELECT * FROM steps_taken"))] == [(1001,)]
     await warehouse.define("DROP TABLE steps_taken")
     await warehouse.define("ALTER TABLE migrations DELETE WHERE version = 1001")
-
-
-class Recorder:
-    """Writes down what a warehouse is told."""
-
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-
-    async def rows(self, _query: object) -> Sequence[Sequence[Any]]:
-        return ()
-
-    async def run(self, _statement: object, settings: object = None) -> None:
-        pass
-
-    async def define(self, statement: str) -> None:
-        self.statements.append(statement)
 
 
 async def test_clickhouse_can_read_what_a_cluster_is_told(warehouse: Warehouse) -> None:

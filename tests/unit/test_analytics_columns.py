@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from warehouse_fakes import Recorder
 
 from reelmesh.analytics.columns import STREAMS, Stream, arrival_columns, enum_type, format_schema, row_columns
 from reelmesh.analytics.migrations import Placement, migrate
@@ -16,22 +15,6 @@ from reelmesh.telemetry.v1.event_pb2 import EventType
 from reelmesh.telemetry.v1.record_pb2 import TelemetryRecord
 
 CLUSTER = Placement("main", "tiered", cold_days=7, events_days=90)
-
-
-class Recorder:
-    """Writes down what a warehouse is told."""
-
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-
-    async def rows(self, _query: object) -> Sequence[Sequence[Any]]:
-        return ()
-
-    async def run(self, _statement: object, settings: object = None) -> None:
-        pass
-
-    async def define(self, statement: str) -> None:
-        self.statements.append(statement)
 
 
 async def told(placement: Placement) -> dict[str, str]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, select
 
 from reelmesh.analytics.columns import EVENTS
 from reelmesh.analytics.errors import RollupBehind
-from reelmesh.analytics.functions import during
+from reelmesh.analytics.functions import during, final
 from reelmesh.analytics.reading import Reader
 from reelmesh.analytics.schema import DAYS, FACETS, HOURS, MINUTES, RECEIPTS, ROLLUPS, SESSIONS
 from reelmesh.analytics.spans import LENGTHS, Span, rounded
@@ -66,13 +66,13 @@ class Audit:
 
     async def _raw(self, organization: str, days: Span) -> Figures:
         e, receipts = EVENTS.c, RECEIPTS.c
-        query: Any = select(
+        query = select(
             func.count(),
             func.sumIf(e.weight, e.type == "REQUESTED"),
             func.sum(e.weight * e.watch_ms),
             func.sum(e.weight * e.stall_ms),
         ).where(e.organization == organization, *during(e.minute, days))
-        raw = await self._one("raw", query.final(EVENTS))
+        raw = await self._one("raw", final(query, EVENTS))
         received = select(func.sum(receipts.events)).where(
             receipts.organization == organization, *during(receipts.minute, days)
         )
@@ -86,11 +86,10 @@ class Audit:
 
 def _of_table(table: Table, organization: str, days: Span, *conditions: ColumnElement[bool]) -> Select[Any]:
     c = table.c
-    query: Any = select(func.sum(c.events), func.sum(c.views), func.sum(c.watch_ms), func.sum(c.stall_ms)).where(
+    query = select(func.sum(c.events), func.sum(c.views), func.sum(c.watch_ms), func.sum(c.stall_ms)).where(
         c.organization == organization, *during(c.bucket, days), *conditions
     )
-    counted: Select[Any] = query.final(table)
-    return counted
+    return final(query, table)
 
 
 def _of_sessions(organization: str, days: Span) -> Select[Any]:

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clickhouse_connect.cc_sqlalchemy import Lambda
 from clickhouse_connect.cc_sqlalchemy.datatypes import sqltypes as types
 from clickhouse_connect.cc_sqlalchemy.ddl import tableengine as engines
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, case, cast, func, literal_column, select
 from sqlalchemy.types import TypeEngine
 
+from reelmesh.analytics.functions import lambda_of
 from reelmesh.analytics.schema import ID, RECEIPTS, SESSIONS, TEXT, TIME
 from reelmesh.analytics.v1.experiment_pb2 import ExposureRecord
 from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
@@ -315,22 +315,22 @@ def sessions_query(stream: Stream, arrivals: Table) -> Select[Any]:
     """Return what folds arrivals of events into `sessions`: record by record, as the arrays that they came in."""
     numbers = dict(EventType.items())
 
-    def each(name: str) -> ColumnElement[Any]:
+    def values(name: str) -> ColumnElement[Any]:
         return arrivals.c[f"{stream.rows}.{name}"]
 
     def happened(*names: str) -> ColumnElement[Any]:
         kinds = func.array(*(numbers[f"EVENT_TYPE_{name}"] for name in names))
-        return func.max(func.toUInt8(func.hasAny(each("type"), kinds)))
+        return func.max(func.toUInt8(func.hasAny(values("type"), kinds)))
 
     def largest(name: str) -> ColumnElement[Any]:
-        return func.maxArray(each(name))
+        return func.maxArray(values(name))
 
-    times = func.arrayMap(Lambda("time", _time(literal_column("time"))), each("event_time_ms"))  # type: ignore[no-untyped-call]
+    times = func.arrayMap(lambda_of("time", _time(literal_column("time"))), values("event_time_ms"))
 
     def latest(name: str) -> ColumnElement[Any]:
-        told = Lambda(("time", "text"), literal_column("text") != "")  # type: ignore[no-untyped-call]
-        texts = func.arrayFilter(Lambda("text", literal_column("text") != ""), each(name))  # type: ignore[no-untyped-call]
-        return func.argMaxStateArray(texts, func.arrayFilter(told, times, each(name)))
+        some = literal_column("text") != ""
+        texts = func.arrayFilter(lambda_of("text", some), values(name))
+        return func.argMaxStateArray(texts, func.arrayFilter(lambda_of(("time", "text"), some), times, values(name)))
 
     viewer = _around("viewer")
     known = func.lower(func.hex(viewer))
@@ -339,10 +339,10 @@ def sessions_query(stream: Stream, arrivals: Table) -> Select[Any]:
         "session": _around("session"),
         "video": func.any(_around("video")),
         "viewer": func.max(case((viewer == func.toFixedString("", 16), ""), else_=known)),
-        "first_time": _time(func.minArray(each("event_time_ms"))),
+        "first_time": _time(func.minArray(values("event_time_ms"))),
         "last_time": _time(largest("event_time_ms")),
         "events": func.groupBitmapStateArray(
-            func.arrayMap(Lambda("sequence", func.toUInt32(literal_column("sequence"))), each("sequence"))  # type: ignore[no-untyped-call]
+            func.arrayMap(lambda_of("sequence", func.toUInt32(literal_column("sequence"))), values("sequence"))
         ),
         "requested": happened("REQUESTED"),
         "started": happened("STARTED"),
@@ -369,7 +369,7 @@ def sessions_query(stream: Stream, arrivals: Table) -> Select[Any]:
         "experiments": func.max(_around("experiments")),
     }
     made = [folded[column.name].label(column.name) for column in SESSIONS.columns]
-    some = select(*made).select_from(arrivals).where(func.notEmpty(each("event_id")))
+    some = select(*made).select_from(arrivals).where(func.notEmpty(values("event_id")))
     return some.group_by(_around("organization"), _around("session"))
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from clickhouse_connect.cc_sqlalchemy import Lambda
 from sqlalchemy import ColumnElement, Insert, Select, Table, column, func, literal, literal_column, select, tuple_
 from sqlalchemy.sql.expression import FromClause
 
 from reelmesh.analytics.columns import EVENTS, player_name
+from reelmesh.analytics.functions import final, lambda_of
 from reelmesh.analytics.schema import (
     DAYS,
     DIMENSIONS,
@@ -38,7 +38,8 @@ _NOBODY = func.toFixedString("", 16)
 
 def start_of(rollup: str, time: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the bucket of a roll-up that a time is in."""
-    return getattr(func, _START[rollup])(time)  # type: ignore[no-any-return]
+    start: ColumnElement[Any] = getattr(func, _START[rollup])(time)
+    return start
 
 
 def _startup(suffix: str, arguments: str) -> ColumnElement[Any]:
@@ -102,7 +103,7 @@ def facets_of_rollup(rollup: str, buckets: Sequence[Bucket], version: int) -> In
     # A viewing counts in each of its arms, and under no name where it is in none.
     arms = func.emptyArrayToSingle(source.c.experiments)
     arm = func.tuple("experiment", func.toString(column("arm")))
-    of_arms = func.arrayMap(Lambda("arm", arm), arms)  # type: ignore[no-untyped-call]
+    of_arms = func.arrayMap(lambda_of("arm", arm), arms)
     facet = func.arrayJoin(func.arrayConcat(one_each, of_arms))
     measures = [source.c[name] for name in (*MEASURES, "startup", "viewers")]
     found = select(source.c.organization, source.c.bucket, facet.label("facet"), *measures).where(source.c.events > 0)
@@ -233,11 +234,11 @@ def _within(
     """Leave the rows of the buckets, each in its latest version."""
     starts = [start for _, start in buckets]
     length = {MINUTES: 60, HOURS: 3600, DAYS: 86_400}[rollup]
-    latest: Select[Any] = query.where(
+    wanted = query.where(
         # The first two are for the index, which does not look into functions of a column.
         time >= func.toDateTime(min(starts), "UTC"),
         time < func.toDateTime(max(starts) + length, "UTC"),
         source.c.organization.in_(sorted({organization for organization, _ in buckets})),
         tuple_(source.c.organization, func.toUnixTimestamp(start_of(rollup, time))).in_(list(buckets)),
-    ).final(source)  # type: ignore[attr-defined]  # the dialect adds it
-    return latest
+    )
+    return final(wanted, source)

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Insert, Table, delete, func, literal, sele
 
 from reelmesh.analytics.columns import DELIVERIES, EVENTS, EXPOSURES, LICENSES
 from reelmesh.analytics.experiments import unit_of
-from reelmesh.analytics.functions import fixed
+from reelmesh.analytics.functions import final, fixed
 from reelmesh.analytics.reading import Definer
 from reelmesh.analytics.schema import ALERTS, DIRTY, ERASURES, FACETS, RECEIPTS, RETENTION, ROLLUPS, SESSIONS
 from reelmesh.mesh.clock import Clock, IdSource
@@ -165,8 +165,8 @@ class Erasure:
 
     async def _asked(self, *which: ColumnElement[bool]) -> list[Asked]:
         e = ERASURES.c
-        query: Any = select(e.organization, e.viewer, e.asked_ms, e.done, e.sessions, e.minutes).where(*which)
-        rows = await self._warehouse.rows(query.final(ERASURES))
+        query = select(e.organization, e.viewer, e.asked_ms, e.done, e.sessions, e.minutes).where(*which)
+        rows = await self._warehouse.rows(final(query, ERASURES))
         return [Asked(row[0], row[1], row[2], bool(row[3]), list(row[4]), list(row[5])) for row in rows]
 
     async def _remember(self, asked: Asked) -> None:
@@ -206,8 +206,8 @@ class Erasure:
         """Return how many events there are to be erased, and when they happened."""
         events, minutes = 0, set[int]()
         for condition in _which(EVENTS, "session", "event_time", asked, sessions):
-            query: Any = select(func.toUnixTimestamp(EVENTS.c.minute), func.count()).where(condition)
-            for minute, count in await self._warehouse.rows(query.group_by(EVENTS.c.minute).final(EVENTS)):
+            query = select(func.toUnixTimestamp(EVENTS.c.minute), func.count()).where(condition)
+            for minute, count in await self._warehouse.rows(final(query.group_by(EVENTS.c.minute), EVENTS)):
                 minutes.add(minute)
                 events += count
         return events, minutes

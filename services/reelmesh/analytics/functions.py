@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from clickhouse_connect.cc_sqlalchemy import Lambda
+from sqlalchemy import ColumnElement, Select, Table, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -26,6 +28,17 @@ def least_id(milliseconds: int) -> ColumnElement[Any]:
 def during(time: ColumnElement[Any], span: Span) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of a time to be within a span."""
     return time >= func.toDateTime(span.start, "UTC"), time < func.toDateTime(span.end, "UTC")
+
+
+def lambda_of(names: str | Sequence[str], body: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return what arrayMap and arrayFilter do with each element, which `body` calls by `names`."""
+    return Lambda(names, body)  # type: ignore[no-untyped-call]  # the dialect has it without types
+
+
+def final(query: Select[Any], table: Table) -> Select[Any]:
+    """Let a query see the latest row of each key of a table alone."""
+    found: Select[Any] = query.final(table)  # type: ignore[attr-defined]  # the dialect adds it
+    return found
 
 
 class _QuantilesMerge(FunctionElement[list[float]]):

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Insert, func, literal, select, tuple_
 
 from reelmesh.analytics import counting
 from reelmesh.analytics.counting import Bucket
+from reelmesh.analytics.functions import final
 from reelmesh.analytics.reading import LATEST, Writer
 from reelmesh.analytics.schema import DAYS, DIRTY, HOURS, MINUTES
 from reelmesh.mesh.clock import Clock
@@ -129,14 +129,13 @@ class Rollups:
     async def _marks(self) -> dict[Bucket, list[str]]:
         """Return the minutes that are marked, with the names of their marks."""
         minute = func.toUnixTimestamp(DIRTY.c.minute)
-        query: Any = (
+        query = (
             select(DIRTY.c.organization, minute, func.groupArray(func.toString(DIRTY.c.mark)))
             .where(DIRTY.c.done == 0)
             .group_by(DIRTY.c.organization, minute)
             .order_by(minute)
-            .final(DIRTY)  # type: ignore[attr-defined]  # the dialect adds it
         )
-        return {(row[0], row[1]): list(row[2]) for row in await self._warehouse.rows(query)}
+        return {(row[0], row[1]): list(row[2]) for row in await self._warehouse.rows(final(query, DIRTY))}
 
     async def _count(self, marks: Mapping[Bucket, Sequence[str]]) -> None:
         """Count the minutes of one day, and the day once after them."""
@@ -199,16 +198,12 @@ def done(marks: Mapping[Bucket, Sequence[str]]) -> Iterator[Insert]:
 
 
 def _done(buckets: Sequence[Bucket], names: Sequence[str]) -> Insert:
-    read: Any = (
-        select(DIRTY.c.organization, DIRTY.c.minute, DIRTY.c.mark, DIRTY.c.marked, literal(1))
-        .where(
-            func.toString(DIRTY.c.mark).in_(names),
-            tuple_(DIRTY.c.organization, func.toUnixTimestamp(DIRTY.c.minute)).in_(list(buckets)),
-            DIRTY.c.done == 0,
-        )
-        .final(DIRTY)  # type: ignore[attr-defined]  # the dialect adds it
+    read = select(DIRTY.c.organization, DIRTY.c.minute, DIRTY.c.mark, DIRTY.c.marked, literal(1)).where(
+        func.toString(DIRTY.c.mark).in_(names),
+        tuple_(DIRTY.c.organization, func.toUnixTimestamp(DIRTY.c.minute)).in_(list(buckets)),
+        DIRTY.c.done == 0,
     )
-    return DIRTY.insert().from_select([column.name for column in DIRTY.columns], read)
+    return DIRTY.insert().from_select([column.name for column in DIRTY.columns], final(read, DIRTY))
 
 
 def _chunks(buckets: Sequence[Bucket]) -> Iterator[Sequence[Bucket]]:
