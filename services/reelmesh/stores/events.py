@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -47,6 +48,8 @@ ALERTS = "reelmesh.analytics.alerts"
 """Alerts, keyed by organization."""
 POPULARITY = "reelmesh.analytics.popularity"
 """PopularityEvents, keyed by video."""
+TITLES = "reelmesh.catalog.titles"
+"""TitleEvents, keyed by title; compacted, so that reading it from its beginning gives the whole library."""
 
 DEAD = ".dead-letters"
 """What ends the name of the topic that takes what cannot be handled of another."""
@@ -54,6 +57,10 @@ LARGE = frozenset({TELEMETRY, DELIVERIES})
 """Topics of records that may have a MiB and more."""
 LARGE_BYTES = 2 << 20
 """Largest record of those."""
+COMPACTED = frozenset({TITLES})
+"""Topics that keep the latest record of each key for good. A record with an empty value deletes its key."""
+TOMBSTONES = timedelta(days=7)
+"""How long such a record is kept. Who was away for longer may have missed it, and reads the topic from its beginning."""
 
 FLUSH_SECONDS = 2.0
 """What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""
@@ -154,7 +161,7 @@ async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
             name,
             num_partitions=n,
             replication_factor=config.replication,
-            config={"max.message.bytes": str(LARGE_BYTES)} if name.removesuffix(DEAD) in LARGE else {},
+            config=_topic_config(name),
         )
         for name, n in wanted.items()
     ]
@@ -165,6 +172,13 @@ async def ensure_topics(config: KafkaConfig, topics: Mapping[str, int]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Unavailable("Kafka does not answer") from error
+
+
+def _topic_config(name: str) -> dict[str, str]:
+    if name in COMPACTED:
+        kept = TOMBSTONES // timedelta(milliseconds=1)
+        return {"cleanup.policy": "compact", "delete.retention.ms": str(kept), "compression.type": "zstd"}
+    return {"max.message.bytes": str(LARGE_BYTES)} if name.removesuffix(DEAD) in LARGE else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +252,7 @@ class Publisher:
                 producer.produce(
                     record.topic,
                     key=record.key.encode(),
-                    value=record.value,
+                    value=record.value or None,  # an empty one deletes the key of a compacted topic
                     headers={key: value.encode() for key, value in {**record.headers, **passed_on}.items()},
                     on_delivery=confirm,
                 )
