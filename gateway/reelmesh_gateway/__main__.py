@@ -29,6 +29,7 @@ _EXAMPLE_ADDRESSES = {
     "billing": ["127.0.0.1:9007"],
     "telemetry": ["127.0.0.1:9008"],
     "analytics": ["127.0.0.1:9009"],
+    "recommend": ["127.0.0.1:9011"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"

@@ -37,6 +37,7 @@ TARGETS = (
     "billing",
     "telemetry",
     "analytics",
+    "recommend",
     "worker",
 )
 """Everything that can be served; each has a wiring.py in its folder."""

@@ -71,6 +71,7 @@ def test_the_services_file_names_every_store_and_service(layout: Layout, planned
         "billing",
         "telemetry",
         "analytics",
+        "recommend",
     }
     assert content["worker"] == {"scratch": str(layout.scratch)}
 

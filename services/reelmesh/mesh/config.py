@@ -46,6 +46,8 @@ class ObjectsConfig:
     """Sources, as they were uploaded. Private."""
     media: str
     """Presentations, as players fetch them."""
+    models: str = ""
+    """What recommendations are made with. Private; empty for a place beside the sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +283,18 @@ class AnalyticsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RecommendConfig:
+    """Recommendations."""
+
+    train_hours: float = 24
+    """Hours between two models of an organization; 0 where models are only made when someone asks for one."""
+    history_days: float = 365
+    """Days whose viewings a model learns from."""
+    threads: int = 2
+    """Threads that train a model."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Workers."""
 
@@ -324,6 +338,8 @@ class Config:
     """Telemetry."""
     analytics: AnalyticsConfig = field(default_factory=AnalyticsConfig)
     """Reports."""
+    recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    """Recommendations."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     """Workers."""
 

@@ -61,6 +61,13 @@ class SessionName(ResourceName):
     collection = "sessions"
 
 
+class ModelName(ResourceName):
+    """Name of a model that chooses what viewers are shown."""
+
+    __slots__ = ()
+    collection = "models"
+
+
 def organization_of(parent: str) -> str:
     """Return the organization of ``organizations/{organization}``."""
     return parent.removeprefix("organizations/")

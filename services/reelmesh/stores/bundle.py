@@ -105,3 +105,8 @@ class Stores:
     def media(self) -> Objects:
         """Open the store of presentations."""
         return Objects.at(self._connections.config.objects.media)
+
+    def models(self) -> Objects:
+        """Open the store of what recommendations are made with."""
+        places = self._connections.config.objects
+        return Objects.at(places.models or places.raw)

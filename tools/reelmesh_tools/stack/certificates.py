@@ -26,6 +26,7 @@ IDENTITIES = (
     "billing",
     "telemetry",
     "analytics",
+    "recommend",
     "cli",
 )
 """Everyone who speaks in the mesh; each gets spiffe://reelmesh.local/<name>."""

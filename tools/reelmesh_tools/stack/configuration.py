@@ -28,7 +28,11 @@ def write(layout: Layout, plan: Plan) -> None:
         },
         # Partitions are for several processes to share; on one machine each makes batches smaller, which cost more.
         "kafka": {"bootstrap_servers": plan.kafka, "partitions": 2},
-        "objects": {"raw": layout.raw_objects.as_uri(), "media": layout.media_objects.as_uri()},
+        "objects": {
+            "raw": layout.raw_objects.as_uri(),
+            "media": layout.media_objects.as_uri(),
+            "models": layout.model_objects.as_uri(),
+        },
         "mesh": {
             "certificates": str(layout.certificates),
             "trust_domain": TRUST_DOMAIN,

@@ -133,6 +133,11 @@ class Layout:
         return self.home / "objects" / "media"
 
     @property
+    def model_objects(self) -> Path:
+        """The bucket of what recommendations are made with."""
+        return self.home / "objects" / "models"
+
+    @property
     def control_socket(self) -> Path:
         """The supervisor's socket; in the temporary folder where the path in `run` would be too long."""
         inside = self.run / "control.sock"

@@ -22,6 +22,7 @@ SERVICE_PROCESSES: Mapping[str, tuple[str, ...]] = {
     "telemetry": ("telemetry",),
     # Alone in its process: chDB's folder belongs to one.
     "analytics": ("analytics",),
+    "recommend": ("recommend",),
     "worker-1": ("worker",),
     "worker-2": ("worker",),
 }
@@ -37,6 +38,7 @@ LISTENING_SERVICES = (
     "billing",
     "telemetry",
     "analytics",
+    "recommend",
 )
 """The targets that listen on a port; a worker answers to the queue only."""
 
