@@ -60,7 +60,7 @@ LARGE_BYTES = 2 << 20
 COMPACTED = frozenset({TITLES})
 """Topics that keep the latest record of each key for good. A record with an empty value deletes its key."""
 TOMBSTONES = timedelta(days=7)
-"""How long such a record is kept. Who was away for longer may have missed it, and reads the topic from its beginning."""
+"""How long such a record is kept. Who was away for longer may have missed it, and reads the topic anew."""
 
 FLUSH_SECONDS = 2.0
 """What a process that stops gives Kafka for what is not yet confirmed. Nobody was told that it was published."""
