@@ -117,9 +117,9 @@ async def test_the_later_of_two_writes_wins(progress_store: CassandraProgressSto
     await progress_store.put(late)
     await progress_store.put(early)  # delayed on its way
     assert await progress_store.load(organization, "ann", video) == late
-    await progress_store.remove(replace(early, position=early.duration))
+    await progress_store.finish(replace(early, position=early.duration))
     assert await progress_store.load(organization, "ann", video) == late
-    await progress_store.remove(progress(organization, 99, minute=3))
+    await progress_store.finish(progress(organization, 99, minute=3))
     assert await progress_store.load(organization, "ann", video) is None
     again = progress(organization, 5, minute=4)
     await progress_store.put(again)
@@ -164,13 +164,29 @@ async def test_nothing_is_left_of_a_viewer_who_is_erased(
     watching = Watching(progress_store)
     for video in ("a", "b"):
         await watching.note(progress(organization, 1, video=video))
+    await watching.note(progress(organization, 100, video="c"))
     other = replace(progress(organization, 9, video="x"), viewer="bob")
     await progress_store.put(other)
     event = IdentityEvent(user="ann", user_deleted=UserDeleted(organizations=[f"organizations/{organization}"]))
     for _ in range(2):
         await Erasures(watching).handle(Record("topic", "ann", event.SerializeToString()))
     assert await progress_store.all(organization, "ann") == []
+    assert await watching.history(organization, "ann", 10) == []
     assert await progress_store.all(organization, "bob") == [other]
+
+
+async def test_a_history_has_what_was_begun_and_what_was_finished(
+    progress_store: CassandraProgressStore, organization: str
+) -> None:
+    watching = Watching(progress_store)
+    for minute, (video, seconds) in enumerate([("a", 100), ("b", 100), ("c", 7), ("a", 3), ("d", 100), ("d", 100)]):
+        await watching.note(progress(organization, seconds, video=video, minute=minute))
+    found = await watching.history(organization, "ann", 10)
+    told = [(each.video.id, each.position and each.position.seconds, each.finished) for each in found]
+    assert told == [("d", None, True), ("a", 3, True), ("c", 7, False), ("b", None, True)]
+    assert {each.duration for each in found} == {timedelta(seconds=100)}
+    assert await watching.history(organization, "ann", 2) == found[:2]
+    assert await watching.history(organization, "bob", 2) == []
 
 
 async def test_what_is_noted_of_a_session(sessions: CassandraSessionStore, session: Session) -> None:

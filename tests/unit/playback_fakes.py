@@ -238,6 +238,7 @@ class MemoryProgressStore:
 
     def __init__(self) -> None:
         self.noted: dict[tuple[str, str, VideoName], Progress] = {}
+        self.ended: dict[tuple[str, str, VideoName], Progress] = {}
         self.gone: set[VideoName] = set()
 
     async def load(self, organization: str, viewer: str, video: VideoName) -> Progress | None:
@@ -249,14 +250,20 @@ class MemoryProgressStore:
         if earlier is None or earlier.update_time <= progress.update_time:
             self.noted[key] = progress
 
-    async def remove(self, progress: Progress) -> None:
-        self.noted.pop((progress.organization, progress.viewer, progress.video), None)
+    async def finish(self, progress: Progress) -> None:
+        key = (progress.organization, progress.viewer, progress.video)
+        self.noted.pop(key, None)
+        self.ended[key] = progress
 
     async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
         mine = [p for (o, v, _), p in self.noted.items() if (o, v) == (organization, viewer)]
         return [p for p in mine if p.video not in self.gone]
 
+    async def finished(self, organization: str, viewer: str) -> Sequence[Progress]:
+        return [p for (o, v, _), p in self.ended.items() if (o, v) == (organization, viewer)]
+
     async def remove_viewer(self, organization: str, viewer: str) -> None:
+        self.ended = {key: p for key, p in self.ended.items() if key[:2] != (organization, viewer)}
         self.noted = {key: p for key, p in self.noted.items() if key[:2] != (organization, viewer)}
 
     async def bury(self, video: VideoName) -> None:

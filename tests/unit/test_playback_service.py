@@ -296,6 +296,25 @@ async def test_continue_watching_is_latest_first_and_each_video_once(world: Worl
     assert not (await world.unfinished("bob")).progress
 
 
+async def test_a_history_tells_what_was_begun_and_what_was_finished(world: World) -> None:
+    ended = await world.start("ann")
+    await world.watch(ended, 100)
+    world.clock.advance(1)
+    other = VideoName("acme", "0198c0de-0000-7000-8000-0000000000aa")
+    world.catalog.standings[other] = Standing.PLAYABLE
+    await world.watch(await world.start("ann", other), 12)
+    asked = pb.ListWatchHistoryRequest(parent="organizations/acme", viewer="ann")
+    begun, finished = (await world.playback.ListWatchHistory(asked)).videos
+    assert (begun.video, begun.finished, begun.position.seconds, begun.duration.seconds) == (str(other), False, 12, 100)
+    assert (finished.video, finished.finished, finished.HasField("position")) == (ended.video, True, False)
+    world.clock.advance(1)
+    await world.watch(ended, 3)  # begins it again
+    again = (await world.playback.ListWatchHistory(asked)).videos[0]
+    assert (again.video, again.finished, again.position.seconds) == (ended.video, True, 3)
+    asked.page_size = 1
+    assert (await world.playback.ListWatchHistory(asked)).videos == [again]
+
+
 @pytest.mark.parametrize("token", ["!", "AAAA", encode_page_token("x y"), encode_page_token("12 ")])
 async def test_foreign_page_tokens(world: World, token: str) -> None:
     expected = (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID", None)

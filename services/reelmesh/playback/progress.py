@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,19 @@ class Progress:
         return self.duration >= LONG and self.position >= self.duration - CREDITS
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A video that a viewer watched."""
+
+    video: VideoName
+    position: timedelta | None
+    """Where they left off; None where they saw it to the end and have not begun again."""
+    duration: timedelta
+    finished: bool
+    """True when they saw it to the end, this time or before."""
+    update_time: datetime
+
+
 class ProgressStore(Protocol):
     """What progress needs of a database; store.py is the one on Cassandra. Of two writes the later one wins."""
 
@@ -52,11 +66,14 @@ class ProgressStore(Protocol):
     async def put(self, progress: Progress) -> None:
         """Note it, in place of what was noted of this viewer and video before `progress.update_time`."""
 
-    async def remove(self, progress: Progress) -> None:
-        """Take away what was noted of this viewer and video up to `progress.update_time`."""
+    async def finish(self, progress: Progress) -> None:
+        """Note that a video was seen to the end, in place of what was noted up to `progress.update_time`."""
 
     async def all(self, organization: str, viewer: str) -> Sequence[Progress]:
         """Return all that is noted of a viewer, one for each video, in no order. Videos that are gone are left out."""
+
+    async def finished(self, organization: str, viewer: str) -> Sequence[Progress]:
+        """Return what a viewer saw to the end, one for each video, in no order; also videos that are gone."""
 
     async def remove_viewer(self, organization: str, viewer: str) -> None:
         """Take away all that is noted of a viewer."""
@@ -86,7 +103,7 @@ class Watching:
             raise PositionBeyondEnd(message, violations=violations, duration=progress.duration.total_seconds())
         progress = replace(progress, position=min(progress.position, progress.duration))
         if progress.viewer and progress.finished:
-            await self._store.remove(progress)
+            await self._store.finish(progress)
         elif progress.viewer:
             await self._store.put(progress)
         return progress
@@ -113,6 +130,25 @@ class Watching:
             found = [progress for progress in found if _position(progress) < bound]
         page = found[:size]
         return page, "{} {}".format(*_position(page[-1])) if len(found) > size else ""
+
+    async def history(self, organization: str, viewer: str, size: int) -> Sequence[Watched]:
+        """Return the latest `size` videos that a viewer watched, each once, latest first."""
+        begun, finished = await asyncio.gather(
+            self._store.all(organization, viewer), self._store.finished(organization, viewer)
+        )
+        seen = {
+            each.video: Watched(each.video, None, each.duration, finished=True, update_time=each.update_time)
+            for each in finished
+        }
+        for each in begun:
+            before = seen.get(each.video)
+            # A row of progress may outlive the note of the end by a moment: the later one says where it stands.
+            if before is None or each.update_time > before.update_time:
+                seen[each.video] = Watched(
+                    each.video, each.position, each.duration, before is not None, each.update_time
+                )
+        latest = sorted(seen.values(), key=lambda each: (each.update_time, each.video.id), reverse=True)
+        return latest[:size]
 
 
 def _position(progress: Progress) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from reelmesh.mesh.names import SessionName, VideoName, decode_page_token, encod
 from reelmesh.mesh.person import Role
 from reelmesh.playback.manifests import Manifest, Manifests
 from reelmesh.playback.model import Session
-from reelmesh.playback.progress import Progress
+from reelmesh.playback.progress import Progress, Watched
 from reelmesh.playback.sessions import Sessions
 from reelmesh.playback.v1 import manifest_service_pb2 as manifest_pb
 from reelmesh.playback.v1 import playback_service_pb2 as pb
@@ -26,6 +26,7 @@ from reelmesh.playback.watcher import Watcher, place_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 20
+HISTORY_SIZE = 200
 COUNTRY_LETTERS = 2
 LICENSE_PATHS: Mapping[str, str] = {
     "org.w3.clearkey": "clearkey",
@@ -118,6 +119,14 @@ class PlaybackService(PlaybackServiceServicer):
             progress=map(progress_to_proto, found), next_page_token=encode_page_token(further)
         )
 
+    async def ListWatchHistory(
+        self, request: pb.ListWatchHistoryRequest, context: Context
+    ) -> pb.ListWatchHistoryResponse:
+        """List what a viewer watched."""
+        organization, size = organization_of(request.parent), request.page_size or HISTORY_SIZE
+        found = await self._sessions.history(organization, request.viewer, size)
+        return pb.ListWatchHistoryResponse(videos=map(_watched_to_proto, found))
+
     def _watcher(self, organization: str, context: Context, name: str = "", device: str = "") -> Watcher:
         """Say who calls; `name` is what a client calls someone who did not sign in."""
         caller, client = person.current(), person.client()
@@ -208,4 +217,13 @@ def progress_to_proto(progress: Progress) -> session_pb2.WatchProgress:
     message.position.FromTimedelta(progress.position)
     message.duration.FromTimedelta(progress.duration)
     message.update_time.FromDatetime(progress.update_time)
+    return message
+
+
+def _watched_to_proto(watched: Watched) -> session_pb2.WatchedVideo:
+    message = session_pb2.WatchedVideo(video=str(watched.video), finished=watched.finished)
+    if watched.position is not None:
+        message.position.FromTimedelta(watched.position)
+    message.duration.FromTimedelta(watched.duration)
+    message.update_time.FromDatetime(watched.update_time)
     return message

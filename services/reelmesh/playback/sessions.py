@@ -27,7 +27,7 @@ from reelmesh.playback.errors import (
 from reelmesh.playback.index import Presentations
 from reelmesh.playback.model import Arm, Limits, Session, Standing, Times
 from reelmesh.playback.presentation import Presentation
-from reelmesh.playback.progress import Progress, Watching
+from reelmesh.playback.progress import Progress, Watched, Watching
 from reelmesh.playback.streams import Streams
 from reelmesh.playback.tokens import LicenseTerms, Tokens, Viewing
 from reelmesh.playback.watcher import Watcher
@@ -203,6 +203,10 @@ class Sessions:
     async def unfinished(self, organization: str, viewer: str, size: int, after: str) -> tuple[Sequence[Progress], str]:
         """Return a page of what a viewer began and did not finish. Raises PageTokenInvalid."""
         return await self._watching.unfinished(organization, viewer, size, after)
+
+    async def history(self, organization: str, viewer: str, size: int) -> Sequence[Watched]:
+        """Return the latest videos that a viewer watched, latest first."""
+        return await self._watching.history(organization, viewer, size)
 
     async def _load(self, name: SessionName) -> Session:
         session = await self._store.load(name)

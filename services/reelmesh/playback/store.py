@@ -201,8 +201,18 @@ class CassandraProgressStore:
             _timestamp(progress),
         )
 
-    async def remove(self, progress: Progress) -> None:
-        """Take away what was noted of this viewer and video up to `progress.update_time`."""
+    async def finish(self, progress: Progress) -> None:
+        """Note that a video was seen to the end, in place of what was noted up to `progress.update_time`."""
+        await self._cassandra.execute(
+            f"INSERT INTO {_KS}.finished (organization, viewer, video, duration_us, update_time) "
+            f"VALUES (?, ?, ?, ?, ?) USING TTL {int(PROGRESS_TTL.total_seconds())} AND TIMESTAMP ?",
+            progress.organization,
+            progress.viewer,
+            progress.video.id,
+            progress.duration // _MICROSECOND,
+            progress.update_time,
+            _timestamp(progress),
+        )
         await self._cassandra.execute(
             f"DELETE FROM {_KS}.progress USING TIMESTAMP ? WHERE organization = ? AND viewer = ? AND video = ?",
             _timestamp(progress),
@@ -226,11 +236,22 @@ class CassandraProgressStore:
         missing = {row.video for row in gone}
         return [_progress(row) for row in rows if row.video not in missing]
 
+    async def finished(self, organization: str, viewer: str) -> Sequence[Progress]:
+        """Return what a viewer saw to the end, one for each video, in no order; also videos that are gone."""
+        rows = await self._cassandra.execute(
+            f"SELECT organization, viewer, video, duration_us AS position_us, duration_us, update_time "
+            f"FROM {_KS}.finished WHERE organization = ? AND viewer = ?",
+            organization,
+            viewer,
+        )
+        return [_progress(row) for row in rows]
+
     async def remove_viewer(self, organization: str, viewer: str) -> None:
         """Take away all that is noted of a viewer."""
-        await self._cassandra.execute(
-            f"DELETE FROM {_KS}.progress WHERE organization = ? AND viewer = ?", organization, viewer
-        )
+        for table in ("progress", "finished"):
+            await self._cassandra.execute(
+                f"DELETE FROM {_KS}.{table} WHERE organization = ? AND viewer = ?", organization, viewer
+            )
 
     async def bury(self, video: VideoName) -> None:
         """Remember that a video is gone, for as long as progress in it may be remembered."""

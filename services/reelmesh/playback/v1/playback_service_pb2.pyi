@@ -328,3 +328,57 @@ class ListContinueWatchingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListContinueWatchingResponse: _TypeAlias = ListContinueWatchingResponse  # noqa: Y015
+
+@_typing.final
+class ListWatchHistoryRequest(_message.Message):
+    """Request of PlaybackService.ListWatchHistory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    VIEWER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Organization whose videos to list."""
+    viewer: _builtins.str
+    """Who watched, as PlaybackSession.viewer."""
+    page_size: _builtins.int
+    """Most videos in the answer; 200 where it is 0."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        viewer: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "parent", b"parent", "viewer", b"viewer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchHistoryRequest: _TypeAlias = ListWatchHistoryRequest  # noqa: Y015
+
+@_typing.final
+class ListWatchHistoryResponse(_message.Message):
+    """Response of PlaybackService.ListWatchHistory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIDEOS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def videos(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.WatchedVideo]:
+        """What was watched, latest first."""
+
+    def __init__(
+        self,
+        *,
+        videos: _abc.Iterable[_session_pb2.WatchedVideo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["videos", b"videos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchHistoryResponse: _TypeAlias = ListWatchHistoryResponse  # noqa: Y015

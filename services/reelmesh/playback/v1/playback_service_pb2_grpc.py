@@ -68,6 +68,11 @@ class PlaybackServiceStub:
                 request_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListContinueWatchingRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListContinueWatchingResponse.FromString,
                 _registered_method=True)
+        self.ListWatchHistory = channel.unary_unary(
+                '/reelmesh.playback.v1.PlaybackService/ListWatchHistory',
+                request_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListWatchHistoryRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListWatchHistoryResponse.FromString,
+                _registered_method=True)
 
 
 class PlaybackServiceServicer:
@@ -143,6 +148,16 @@ class PlaybackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWatchHistory(self, request, context):
+        """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
+        has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+
+        Errors: none of its own. Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlaybackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -175,6 +190,11 @@ def add_PlaybackServiceServicer_to_server(servicer, server):
                     servicer.ListContinueWatching,
                     request_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListContinueWatchingRequest.FromString,
                     response_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListContinueWatchingResponse.SerializeToString,
+            ),
+            'ListWatchHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWatchHistory,
+                    request_deserializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListWatchHistoryRequest.FromString,
+                    response_serializer=reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListWatchHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -343,6 +363,33 @@ class PlaybackService:
             '/reelmesh.playback.v1.PlaybackService/ListContinueWatching',
             reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListContinueWatchingRequest.SerializeToString,
             reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListContinueWatchingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWatchHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.playback.v1.PlaybackService/ListWatchHistory',
+            reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListWatchHistoryRequest.SerializeToString,
+            reelmesh_dot_playback_dot_v1_dot_playback__service__pb2.ListWatchHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,12 @@ class PlaybackServiceStub:
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
+    ListWatchHistory: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.ListWatchHistoryRequest, _playback_service_pb2.ListWatchHistoryResponse]
+    """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
+    has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+
+    Errors: none of its own. Retry on UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class PlaybackServiceAsyncStub(PlaybackServiceStub):
@@ -130,6 +136,12 @@ class PlaybackServiceAsyncStub(PlaybackServiceStub):
     whatever viewer they name. Callers: anyone. Idempotent.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+    """
+    ListWatchHistory: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.ListWatchHistoryRequest, _playback_service_pb2.ListWatchHistoryResponse]  # type: ignore[assignment]
+    """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
+    has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+
+    Errors: none of its own. Retry on UNAVAILABLE.
     """
 
 class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -215,6 +227,18 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         whatever viewer they name. Callers: anyone. Idempotent.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWatchHistory(
+        self,
+        request: _playback_service_pb2.ListWatchHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_playback_service_pb2.ListWatchHistoryResponse, _abc.Awaitable[_playback_service_pb2.ListWatchHistoryResponse]]:
+        """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
+        has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+
+        Errors: none of its own. Retry on UNAVAILABLE.
         """
 
 def add_PlaybackServiceServicer_to_server(servicer: PlaybackServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -240,3 +240,47 @@ class WatchProgress(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchProgress: _TypeAlias = WatchProgress  # noqa: Y015
+
+@_typing.final
+class WatchedVideo(_message.Message):
+    """A video that a viewer watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIDEO_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    video: _builtins.str
+    """The video."""
+    finished: _builtins.bool
+    """Whether they saw it to the end, this time or before."""
+    @_builtins.property
+    def position(self) -> _duration_pb2.Duration:
+        """Where they left off; unset where they saw it to the end and have not begun again."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Of the whole video."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When they last watched it."""
+
+    def __init__(
+        self,
+        *,
+        video: _builtins.str = ...,
+        position: _duration_pb2.Duration | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        finished: _builtins.bool = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "position", b"position", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "finished", b"finished", "position", b"position", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchedVideo: _TypeAlias = WatchedVideo  # noqa: Y015

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/playback/v1/session.proto.
  */
 export const file_reelmesh_playback_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSK2BQoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEi4KBnZpZXdlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05Xy8tXXswLDE2MH0kEhUKB2hsc191cmkYBCABKAlCBIi1GAISFgoIZGFzaF91cmkYBSABKAlCBIi1GAISMgoPcmVzdW1lX3Bvc2l0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoLbWVkaWFfdG9rZW4YCSABKAlCBIi1GAISOwoXbWVkaWFfdG9rZW5fZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjwKD2xpY2Vuc2Vfc2VydmVycxgLIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpY2Vuc2VTZXJ2ZXISMAoNa2VlcF9pbnRlcnZhbBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIdCg90ZWxlbWV0cnlfdG9rZW4YDSABKAlCBIi1GAISGwoNdGVsZW1ldHJ5X3VyaRgOIAEoCUIEiLUYAhIWCghjbWNkX3VyaRgPIAEoCUIEiLUYAhI4CgtleHBlcmltZW50cxgQIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkV4cGVyaW1lbnRBcm0irAEKDUV4cGVyaW1lbnRBcm0SEgoKZXhwZXJpbWVudBgBIAEoCRILCgNhcm0YAiABKAkSRwoKcGFyYW1ldGVycxgDIAMoCzIzLnJlZWxtZXNoLnBsYXliYWNrLnYxLkV4cGVyaW1lbnRBcm0uUGFyYW1ldGVyc0VudHJ5GjEKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKDUxpY2Vuc2VTZXJ2ZXISEgoKa2V5X3N5c3RlbRgBIAEoCRIRCgN1cmkYAiABKAlCBIi1GAIiqQEKDVdhdGNoUHJvZ3Jlc3MSDQoFdmlkZW8YASABKAkSKwoIcG9zaXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
+  fileDesc("CiJyZWVsbWVzaC9wbGF5YmFjay92MS9zZXNzaW9uLnByb3RvEhRyZWVsbWVzaC5wbGF5YmFjay52MSK2BQoPUGxheWJhY2tTZXNzaW9uEgwKBG5hbWUYASABKAkSSgoFdmlkZW8YAiABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdmlkZW9zL1swLTlhLWYtXXszNn0kEi4KBnZpZXdlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05Xy8tXXswLDE2MH0kEhUKB2hsc191cmkYBCABKAlCBIi1GAISFgoIZGFzaF91cmkYBSABKAlCBIi1GAISMgoPcmVzdW1lX3Bvc2l0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoLbWVkaWFfdG9rZW4YCSABKAlCBIi1GAISOwoXbWVkaWFfdG9rZW5fZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjwKD2xpY2Vuc2Vfc2VydmVycxgLIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkxpY2Vuc2VTZXJ2ZXISMAoNa2VlcF9pbnRlcnZhbBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIdCg90ZWxlbWV0cnlfdG9rZW4YDSABKAlCBIi1GAISGwoNdGVsZW1ldHJ5X3VyaRgOIAEoCUIEiLUYAhIWCghjbWNkX3VyaRgPIAEoCUIEiLUYAhI4CgtleHBlcmltZW50cxgQIAMoCzIjLnJlZWxtZXNoLnBsYXliYWNrLnYxLkV4cGVyaW1lbnRBcm0irAEKDUV4cGVyaW1lbnRBcm0SEgoKZXhwZXJpbWVudBgBIAEoCRILCgNhcm0YAiABKAkSRwoKcGFyYW1ldGVycxgDIAMoCzIzLnJlZWxtZXNoLnBsYXliYWNrLnYxLkV4cGVyaW1lbnRBcm0uUGFyYW1ldGVyc0VudHJ5GjEKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKDUxpY2Vuc2VTZXJ2ZXISEgoKa2V5X3N5c3RlbRgBIAEoCRIRCgN1cmkYAiABKAlCBIi1GAIiqQEKDVdhdGNoUHJvZ3Jlc3MSDQoFdmlkZW8YASABKAkSKwoIcG9zaXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLdXBkYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIroBCgxXYXRjaGVkVmlkZW8SDQoFdmlkZW8YASABKAkSKwoIcG9zaXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIZHVyYXRpb24YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIZmluaXNoZWQYBCABKAgSLwoLdXBkYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations]);
 
 /**
  * One viewing of one video by one viewer.
@@ -252,4 +252,53 @@ export type WatchProgress = Message<"reelmesh.playback.v1.WatchProgress"> & {
  */
 export const WatchProgressSchema: GenMessage<WatchProgress> = /*@__PURE__*/
   messageDesc(file_reelmesh_playback_v1_session, 3);
+
+/**
+ * A video that a viewer watched.
+ *
+ * @generated from message reelmesh.playback.v1.WatchedVideo
+ */
+export type WatchedVideo = Message<"reelmesh.playback.v1.WatchedVideo"> & {
+  /**
+   * The video.
+   *
+   * @generated from field: string video = 1;
+   */
+  video: string;
+
+  /**
+   * Where they left off; unset where they saw it to the end and have not begun again.
+   *
+   * @generated from field: google.protobuf.Duration position = 2;
+   */
+  position?: Duration | undefined;
+
+  /**
+   * Of the whole video.
+   *
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: Duration | undefined;
+
+  /**
+   * Whether they saw it to the end, this time or before.
+   *
+   * @generated from field: bool finished = 4;
+   */
+  finished: boolean;
+
+  /**
+   * When they last watched it.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 5;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message reelmesh.playback.v1.WatchedVideo.
+ * Use `create(WatchedVideoSchema)` to create a new message.
+ */
+export const WatchedVideoSchema: GenMessage<WatchedVideo> = /*@__PURE__*/
+  messageDesc(file_reelmesh_playback_v1_session, 4);
 
