@@ -216,6 +216,17 @@ async def test_a_viewer_gets_the_same_arm_in_every_session_and_nobody_in_each_th
     assert log.written[0].time_ms == 0x019368000000
 
 
+async def test_who_asks_for_a_parameter_exposes_nobody_to_what_has_it_not() -> None:
+    log = Log()
+    tried = experiment(arms=(Arm("control"), Arm("other", parameters={"recommend_model": "none"})))
+    assigner = assignments(log, tried)
+    (found,) = await assigner.assign(SESSION, "users/1", "recommend_model")
+    assert (await assigner.assign(SESSION, "users/1"))[0].arm == found.arm
+    before = list(log.written)
+    assert await assigner.assign(SESSION, "users/1", "max_height") == []
+    assert log.written == before
+
+
 async def test_who_takes_part_in_nothing_is_not_logged() -> None:
     log = Log()
     log.refuses = True

@@ -64,7 +64,9 @@ class ExperimentService(ExperimentServiceServicer):
         self, request: pb.AssignExperimentsRequest, context: Context
     ) -> pb.AssignExperimentsResponse:
         """Put a viewing in its arms."""
-        exposures = await self._assignments.assign(SessionName.parse(request.session), request.viewer)
+        exposures = await self._assignments.assign(
+            SessionName.parse(request.session), request.viewer, request.parameter
+        )
         return pb.AssignExperimentsResponse(
             assignments=[
                 experiment_pb2.Assignment(experiment=each.experiment, arm=each.arm.id, parameters=each.arm.parameters)

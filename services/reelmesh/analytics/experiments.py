@@ -254,8 +254,10 @@ class Assignments:
         self._wait_seconds = wait_seconds
         self._writing: set[asyncio.Task[None]] = set()
 
-    async def assign(self, session: SessionName, viewer: str) -> Sequence[Exposure]:
+    async def assign(self, session: SessionName, viewer: str, parameter: str = "") -> Sequence[Exposure]:
         """Put a viewing in an arm of each experiment that runs. Raises Unavailable, and then it is in none.
+
+        With a `parameter` only experiments count of which some arm has it.
 
         What the log refuses at once nobody is exposed to. A log that takes its time does not hold the viewer up: the
         arms stand, and it goes on being told. Whatever is lost then is lost for all arms alike, since a viewing's
@@ -269,7 +271,8 @@ class Assignments:
         exposures = [
             Exposure(session, unit, each.name.id, arm)
             for each in await self._running.of(organization)
-            if (arm := each.arm_of(unit)) is not None
+            if (not parameter or any(parameter in arm.parameters for arm in each.arms))
+            and (arm := each.arm_of(unit)) is not None
         ]
         if not exposures:
             return []

@@ -259,19 +259,23 @@ class AssignExperimentsRequest(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     VIEWER_FIELD_NUMBER: _builtins.int
+    PARAMETER_FIELD_NUMBER: _builtins.int
     session: _builtins.str
-    """The playback session."""
+    """The playback session; for a page a name of the same form, of its own."""
     viewer: _builtins.str
     """Who watches, as PlaybackSession.viewer; empty for who is not known."""
+    parameter: _builtins.str
+    """Only experiments of which some arm has this parameter; empty for all of them."""
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
         viewer: _builtins.str = ...,
+        parameter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "viewer", b"viewer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameter", b"parameter", "session", b"session", "viewer", b"viewer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

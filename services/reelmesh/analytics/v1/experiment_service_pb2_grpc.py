@@ -126,8 +126,9 @@ class ExperimentServiceServicer:
 
     def AssignExperiments(self, request, context):
         """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-        the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
-        Idempotent.
+        the same arm. Experiments that began or ended within the last seconds may not be known yet. A page that is chosen
+        for a viewer is a viewing too, of nothing: who saw it takes part, whether they went on to watch or not. Callers:
+        playback, recommend. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,8 +66,9 @@ class ExperimentServiceStub:
     """
     AssignExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.AssignExperimentsRequest, _experiment_service_pb2.AssignExperimentsResponse]
     """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-    the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
-    Idempotent.
+    the same arm. Experiments that began or ended within the last seconds may not be known yet. A page that is chosen
+    for a viewer is a viewing too, of nothing: who saw it takes part, whether they went on to watch or not. Callers:
+    playback, recommend. Idempotent.
     """
 
 @_typing.type_check_only
@@ -108,8 +109,9 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """
     AssignExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.AssignExperimentsRequest, _experiment_service_pb2.AssignExperimentsResponse]  # type: ignore[assignment]
     """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-    the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
-    Idempotent.
+    the same arm. Experiments that began or ended within the last seconds may not be known yet. A page that is chosen
+    for a viewer is a viewing too, of nothing: who saw it takes part, whether they went on to watch or not. Callers:
+    playback, recommend. Idempotent.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -183,8 +185,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.AssignExperimentsResponse, _abc.Awaitable[_experiment_service_pb2.AssignExperimentsResponse]]:
         """AssignExperiments puts a viewing in an arm of each experiment that runs, and logs that. The same viewer always gets
-        the same arm. Experiments that began or ended within the last seconds may not be known yet. Callers: playback.
-        Idempotent.
+        the same arm. Experiments that began or ended within the last seconds may not be known yet. A page that is chosen
+        for a viewer is a viewing too, of nothing: who saw it takes part, whether they went on to watch or not. Callers:
+        playback, recommend. Idempotent.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
