@@ -34,6 +34,9 @@ ADMITTED = {
     ("playback", "reelmesh.billing.v1.UsageService/RecordViewing"),
     ("playback", "reelmesh.catalog.v1.VideoService/GetVideo"),
     ("playback", "reelmesh.transcode.v1.SegmentIndexService/GetSegmentIndex"),
+    ("discovery", "reelmesh.analytics.v1.AudienceService/ExportPopularity"),
+    ("recommend", "reelmesh.analytics.v1.AudienceService/ExportInteractions"),
+    ("recommend", "reelmesh.analytics.v1.AudienceService/ExportPopularity"),
     ("recommend", "reelmesh.analytics.v1.ExperimentService/AssignExperiments"),
     ("recommend", "reelmesh.playback.v1.PlaybackService/ListWatchHistory"),
     ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
@@ -43,6 +46,8 @@ ADMITTED = {
 }
 """What services call of each other. Everything else is for people, who come through the gateway."""
 INTERNAL = {
+    "reelmesh.analytics.v1.AudienceService/ExportInteractions",
+    "reelmesh.analytics.v1.AudienceService/ExportPopularity",
     "reelmesh.analytics.v1.ExperimentService/AssignExperiments",
     "reelmesh.billing.v1.UsageService/RecordViewing",
     "reelmesh.billing.v1.EntitlementService/Begin",

@@ -10,6 +10,8 @@ from google.protobuf.message import Message
 from reelmesh.analytics.alert_reading import AlertReader
 from reelmesh.analytics.alerts import Alerts
 from reelmesh.analytics.announce import Announcements
+from reelmesh.analytics.audience import Audience
+from reelmesh.analytics.audience_service import AudienceService
 from reelmesh.analytics.audit import Audit
 from reelmesh.analytics.columns import STREAMS, Stream
 from reelmesh.analytics.departures import Departures
@@ -33,6 +35,7 @@ from reelmesh.analytics.sink import EVENT_BYTES, Sink
 from reelmesh.analytics.store import WarehouseInserter, burying
 from reelmesh.analytics.tail import Tail
 from reelmesh.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
+from reelmesh.analytics.v1.audience_service_pb2_grpc import add_AudienceServiceServicer_to_server
 from reelmesh.analytics.v1.experiment_pb2 import ExposureRecord
 from reelmesh.analytics.v1.experiment_service_pb2_grpc import add_ExperimentServiceServicer_to_server
 from reelmesh.drm.v1.license_decision_pb2 import LicenseDecision
@@ -109,6 +112,7 @@ async def build(config: Config, stores: Stores) -> Target:
     log = KafkaExposureLog(stores.publisher(EXPOSURE_BATCH, waiting_bytes=EXPOSURE_BYTES))
     assignments = Assignments(Running(trials, time.monotonic), log, pseudonym)
     experiments = ExperimentService(Experiments(trials, stores.clock), assignments, ResultsReader(warehouse))
+    audience = AudienceService(Audience(warehouse), stores.clock)
     announcements = Announcements(stores.publisher())
     popularity = Popularity(
         warehouse,
@@ -139,6 +143,10 @@ async def build(config: Config, stores: Stores) -> Target:
             Service(
                 "reelmesh.analytics.v1.ExperimentService",
                 lambda server: add_ExperimentServiceServicer_to_server(experiments, server),
+            ),
+            Service(
+                "reelmesh.analytics.v1.AudienceService",
+                lambda server: add_AudienceServiceServicer_to_server(audience, server),
             ),
         ],
         background=[
