@@ -74,7 +74,9 @@ class ExportInteractionsResponse(_message.Message):
 
     @_builtins.property
     def completions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Part of the video that was watched, at most 1: the largest of the pair's viewings. 0 where its length is not known."""
+        """Part of the video that was watched, at most 1: the largest of the pair's viewings. Its length is taken to be as far as
+        anyone ever got in it; 0 where nobody told.
+        """
 
     @_builtins.property
     def last_times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -81,7 +81,8 @@ export type ExportInteractionsResponse = Message<"reelmesh.analytics.v1.ExportIn
   watchMs: bigint[];
 
   /**
-   * Part of the video that was watched, at most 1: the largest of the pair's viewings. 0 where its length is not known.
+   * Part of the video that was watched, at most 1: the largest of the pair's viewings. Its length is taken to be as far as
+   * anyone ever got in it; 0 where nobody told.
    *
    * @generated from field: repeated float completions = 4;
    */
