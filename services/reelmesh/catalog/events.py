@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.message import DecodeError
 
 from reelmesh.catalog.model import Deletion
 from reelmesh.catalog.pipeline import EventMalformed
 from reelmesh.catalog.projection import Projection
+from reelmesh.catalog.title_model import Held
 from reelmesh.events.v1.media_event_pb2 import MediaEvent, VideoDeleted
-from reelmesh.stores.events import MEDIA_EVENTS, Handler, PoisonRecord, Record
+from reelmesh.events.v1.title_event_pb2 import TitleEvent
+from reelmesh.stores.events import MEDIA_EVENTS, TITLES, Handler, PoisonRecord, Publisher, Record
 
 
 def deleted(deletion: Deletion) -> Record:
@@ -28,3 +32,21 @@ def handler(projection: Projection) -> Handler:
             raise PoisonRecord("EVENT_MALFORMED", f"not a MediaEvent of a video: {error}") from error
 
     return handle
+
+
+class KafkaTitleEvents:
+    """The compacted topic of titles."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def publish(self, titles: Iterable[tuple[str, Held]]) -> None:
+        """Publish titles, each under the id of its event, and wait until Kafka has them. Raises Unavailable."""
+        await self._publisher.publish(*(_title(id_, held) for id_, held in titles))
+
+
+def _title(id_: str, held: Held) -> Record:
+    if held.deleted:
+        return Record(TITLES, held.title.name, b"")
+    event = TitleEvent(id=id_, time=held.title.update_time, title=held.title)
+    return Record(TITLES, held.title.name, event.SerializeToString())

@@ -40,6 +40,13 @@ class VideoName(ResourceName):
     collection = "videos"
 
 
+class TitleName(ResourceName):
+    """Name of a title."""
+
+    __slots__ = ()
+    collection = "titles"
+
+
 class UploadName(ResourceName):
     """Name of an upload."""
 

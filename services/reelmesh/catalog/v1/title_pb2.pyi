@@ -174,8 +174,8 @@ class Title(_message.Message):
     """Who finds it once it is published."""
     @_builtins.property
     def localizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Localization]:
-        """What it is called and what is said of it, by language, one each. The original language's is told where a viewer's
-        is missing.
+        """What it is called and what is said of it, by language, one each. Where a viewer's is missing the original
+        language's is told, and the first one where that is missing too.
         """
 
     @_builtins.property

@@ -9,7 +9,6 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from reelmesh.catalog.v1 import title_pb2 as _title_pb2
 import builtins as _builtins
 import sys
@@ -21,30 +20,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _RowFormat:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _RowFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RowFormat.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    ROW_FORMAT_UNSPECIFIED: _RowFormat.ValueType  # 0
-    """Never sent."""
-    ROW_FORMAT_JSON: _RowFormat.ValueType  # 1
-    """JSON Lines: a Title as protobuf JSON each, without what is output only."""
-    ROW_FORMAT_CSV: _RowFormat.ValueType  # 2
-    """CSV with a header; docs/import.md names its columns."""
-
-class RowFormat(_RowFormat, metaclass=_RowFormatEnumTypeWrapper):
-    """How rows are written."""
-
-ROW_FORMAT_UNSPECIFIED: RowFormat.ValueType  # 0
-"""Never sent."""
-ROW_FORMAT_JSON: RowFormat.ValueType  # 1
-"""JSON Lines: a Title as protobuf JSON each, without what is output only."""
-ROW_FORMAT_CSV: RowFormat.ValueType  # 2
-"""CSV with a header; docs/import.md names its columns."""
-Global___RowFormat: _TypeAlias = RowFormat  # noqa: Y015
 
 @_typing.final
 class CreateTitleRequest(_message.Message):
@@ -228,7 +203,9 @@ class UpdateTitleRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change; all that can be, where it is empty."""
+        """Fields to change: paths of Title that may be written. Those that the title fills, where it is empty; all of them for
+        "*".
+        """
 
     def __init__(
         self,
@@ -419,11 +396,14 @@ class BulkEditTitlesResponse(_message.Message):
 
         NAME_FIELD_NUMBER: _builtins.int
         REVISION_FIELD_NUMBER: _builtins.int
+        CHANGED_FIELD_NUMBER: _builtins.int
         REASON_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         """Title."""
         revision: _builtins.int
-        """Its revision now; that before where nothing was to be changed."""
+        """Its revision now, which is the one that it had where nothing was changed."""
+        changed: _builtins.bool
+        """Whether it was changed, or would be."""
         reason: _builtins.str
         """Stable reason where it was not changed for a fault, as UpdateTitle has it; empty where all is well."""
         def __init__(
@@ -431,11 +411,12 @@ class BulkEditTitlesResponse(_message.Message):
             *,
             name: _builtins.str = ...,
             revision: _builtins.int = ...,
+            changed: _builtins.bool = ...,
             reason: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "name", b"name", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -501,7 +482,7 @@ class TitleRevision(_message.Message):
     """Who changed it: "users/{user}" or "serviceAccounts/{account}"."""
     @_builtins.property
     def title(self) -> _title_pb2.Title:
-        """The title as it was, with its revision."""
+        """The title as it was, with its revision; but for its name and revision it is empty where it was deleted."""
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -608,186 +589,3 @@ class RestoreTitleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestoreTitleResponse: _TypeAlias = RestoreTitleResponse  # noqa: Y015
-
-@_typing.final
-class ImportTitlesRequest(_message.Message):
-    """Request of TitleService.ImportTitles."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class Settings(_message.Message):
-        """How to import."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        PARENT_FIELD_NUMBER: _builtins.int
-        FORMAT_FIELD_NUMBER: _builtins.int
-        DRY_RUN_FIELD_NUMBER: _builtins.int
-        parent: _builtins.str
-        """Organization."""
-        format: Global___RowFormat.ValueType
-        """How rows are written."""
-        dry_run: _builtins.bool
-        """Say what would become of the rows, and change nothing."""
-        def __init__(
-            self,
-            *,
-            parent: _builtins.str = ...,
-            format: Global___RowFormat.ValueType = ...,
-            dry_run: _builtins.bool = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "format", b"format", "parent", b"parent"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    SETTINGS_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
-    """Bytes of the file, wherever they are cut."""
-    @_builtins.property
-    def settings(self) -> Global___ImportTitlesRequest.Settings:
-        """How to import."""
-
-    def __init__(
-        self,
-        *,
-        settings: Global___ImportTitlesRequest.Settings | None = ...,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "settings", b"settings"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "part", b"part", "settings", b"settings"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["settings", "data"]  # noqa: Y015
-    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
-
-Global___ImportTitlesRequest: _TypeAlias = ImportTitlesRequest  # noqa: Y015
-
-@_typing.final
-class ImportTitlesResponse(_message.Message):
-    """Response of TitleService.ImportTitles: what became of a row."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Effect:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _EffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ImportTitlesResponse._Effect.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        EFFECT_UNSPECIFIED: ImportTitlesResponse._Effect.ValueType  # 0
-        """Never sent."""
-        EFFECT_CREATED: ImportTitlesResponse._Effect.ValueType  # 1
-        """A title was made."""
-        EFFECT_UPDATED: ImportTitlesResponse._Effect.ValueType  # 2
-        """A title was changed."""
-        EFFECT_UNCHANGED: ImportTitlesResponse._Effect.ValueType  # 3
-        """The title was so already."""
-        EFFECT_REFUSED: ImportTitlesResponse._Effect.ValueType  # 4
-        """Nothing: the row is wrong."""
-
-    class Effect(_Effect, metaclass=_EffectEnumTypeWrapper):
-        """What becomes of a row."""
-
-    EFFECT_UNSPECIFIED: ImportTitlesResponse.Effect.ValueType  # 0
-    """Never sent."""
-    EFFECT_CREATED: ImportTitlesResponse.Effect.ValueType  # 1
-    """A title was made."""
-    EFFECT_UPDATED: ImportTitlesResponse.Effect.ValueType  # 2
-    """A title was changed."""
-    EFFECT_UNCHANGED: ImportTitlesResponse.Effect.ValueType  # 3
-    """The title was so already."""
-    EFFECT_REFUSED: ImportTitlesResponse.Effect.ValueType  # 4
-    """Nothing: the row is wrong."""
-
-    ROW_FIELD_NUMBER: _builtins.int
-    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    EFFECT_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    FIELD_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    row: _builtins.int
-    """Row of the file, from 1; the header of CSV is none."""
-    external_id: _builtins.str
-    """Its external_id, where it could be read."""
-    name: _builtins.str
-    """Title that it made or changed; empty in a dry run that would make one."""
-    effect: Global___ImportTitlesResponse.Effect.ValueType
-    """What became of it."""
-    reason: _builtins.str
-    """Stable reason of a row that was refused."""
-    field: _builtins.str
-    """Field or column that is wrong."""
-    message: _builtins.str
-    """What is wrong, in words."""
-    def __init__(
-        self,
-        *,
-        row: _builtins.int = ...,
-        external_id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        effect: Global___ImportTitlesResponse.Effect.ValueType = ...,
-        reason: _builtins.str = ...,
-        field: _builtins.str = ...,
-        message: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "external_id", b"external_id", "field", b"field", "message", b"message", "name", b"name", "reason", b"reason", "row", b"row"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImportTitlesResponse: _TypeAlias = ImportTitlesResponse  # noqa: Y015
-
-@_typing.final
-class ExportTitlesRequest(_message.Message):
-    """Request of TitleService.ExportTitles."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PARENT_FIELD_NUMBER: _builtins.int
-    FORMAT_FIELD_NUMBER: _builtins.int
-    parent: _builtins.str
-    """Organization."""
-    format: Global___RowFormat.ValueType
-    """How rows are written."""
-    def __init__(
-        self,
-        *,
-        parent: _builtins.str = ...,
-        format: Global___RowFormat.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "parent", b"parent"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExportTitlesRequest: _TypeAlias = ExportTitlesRequest  # noqa: Y015
-
-@_typing.final
-class ExportTitlesResponse(_message.Message):
-    """Response of TitleService.ExportTitles."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DATA_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
-    """Bytes of the file."""
-    def __init__(
-        self,
-        *,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExportTitlesResponse: _TypeAlias = ExportTitlesResponse  # noqa: Y015

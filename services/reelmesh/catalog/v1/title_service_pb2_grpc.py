@@ -79,16 +79,6 @@ class TitleServiceStub:
                 request_serializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.RestoreTitleRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.RestoreTitleResponse.FromString,
                 _registered_method=True)
-        self.ImportTitles = channel.stream_stream(
-                '/reelmesh.catalog.v1.TitleService/ImportTitles',
-                request_serializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ImportTitlesRequest.SerializeToString,
-                response_deserializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ImportTitlesResponse.FromString,
-                _registered_method=True)
-        self.ExportTitles = channel.unary_stream(
-                '/reelmesh.catalog.v1.TitleService/ExportTitles',
-                request_serializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ExportTitlesRequest.SerializeToString,
-                response_deserializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ExportTitlesResponse.FromString,
-                _registered_method=True)
 
 
 class TitleServiceServicer:
@@ -104,7 +94,7 @@ class TitleServiceServicer:
 
         Errors: FAILED_PRECONDITION PARENT_UNKNOWN, PARENT_UNFIT (an episode of a film), MEMBER_UNKNOWN, VIDEO_UNKNOWN,
         VIDEO_TAKEN; ALREADY_EXISTS EXTERNAL_ID_TAKEN; INVALID_ARGUMENT TITLE_INVALID (what no single field's rule says: two
-        localizations of a language, a film with members). Retry on UNAVAILABLE with the same request_id.
+        localizations of a language, a film with members), TITLE_TOO_LARGE. Retry on UNAVAILABLE with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +130,8 @@ class TitleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTitle(self, request, context):
-        """DeleteTitle deletes a title that nothing is part of. Its video stays. Callers: editors. Idempotent.
+        """DeleteTitle deletes a title that nothing is part of. Its video stays, and so do its revisions. Callers: editors.
+        Idempotent.
 
         Errors: NOT_FOUND TITLE_UNKNOWN unless allow_missing; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION TITLE_HAS_PARTS.
         Retry on UNAVAILABLE.
@@ -153,7 +144,7 @@ class TitleServiceServicer:
         """BulkEditTitles makes the same edit to many titles, each by itself: the response says of each what became of it.
         Callers: editors. Idempotent.
 
-        Errors: INVALID_ARGUMENT EDIT_EMPTY. Retry on UNAVAILABLE.
+        Errors: INVALID_ARGUMENT EDIT_EMPTY; of a title, those of UpdateTitle. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,30 +160,10 @@ class TitleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreTitle(self, request, context):
-        """RestoreTitle makes a title what it was in a revision, as a new one. Callers: editors. Idempotent.
+        """RestoreTitle makes a title what it was in a revision, as a new one; also one that was deleted. Callers: editors.
+        Idempotent.
 
         Errors: NOT_FOUND TITLE_UNKNOWN, REVISION_UNKNOWN; those of UpdateTitle. Retry on UNAVAILABLE.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ImportTitles(self, request_iterator, context):
-        """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-        is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-        nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
-
-        Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-        VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of CreateTitle. Retry on UNAVAILABLE.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ExportTitles(self, request, context):
-        """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
-
-        Errors: none of its own. Retry on UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,16 +211,6 @@ def add_TitleServiceServicer_to_server(servicer, server):
                     servicer.RestoreTitle,
                     request_deserializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.RestoreTitleRequest.FromString,
                     response_serializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.RestoreTitleResponse.SerializeToString,
-            ),
-            'ImportTitles': grpc.stream_stream_rpc_method_handler(
-                    servicer.ImportTitles,
-                    request_deserializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ImportTitlesRequest.FromString,
-                    response_serializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ImportTitlesResponse.SerializeToString,
-            ),
-            'ExportTitles': grpc.unary_stream_rpc_method_handler(
-                    servicer.ExportTitles,
-                    request_deserializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ExportTitlesRequest.FromString,
-                    response_serializer=reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ExportTitlesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -473,60 +434,6 @@ class TitleService:
             '/reelmesh.catalog.v1.TitleService/RestoreTitle',
             reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.RestoreTitleRequest.SerializeToString,
             reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.RestoreTitleResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ImportTitles(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
-            target,
-            '/reelmesh.catalog.v1.TitleService/ImportTitles',
-            reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ImportTitlesRequest.SerializeToString,
-            reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ImportTitlesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ExportTitles(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/reelmesh.catalog.v1.TitleService/ExportTitles',
-            reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ExportTitlesRequest.SerializeToString,
-            reelmesh_dot_catalog_dot_v1_dot_title__service__pb2.ExportTitlesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,7 +43,7 @@ class TitleServiceStub:
 
     Errors: FAILED_PRECONDITION PARENT_UNKNOWN, PARENT_UNFIT (an episode of a film), MEMBER_UNKNOWN, VIDEO_UNKNOWN,
     VIDEO_TAKEN; ALREADY_EXISTS EXTERNAL_ID_TAKEN; INVALID_ARGUMENT TITLE_INVALID (what no single field's rule says: two
-    localizations of a language, a film with members). Retry on UNAVAILABLE with the same request_id.
+    localizations of a language, a film with members), TITLE_TOO_LARGE. Retry on UNAVAILABLE with the same request_id.
     """
     GetTitle: _grpc.UnaryUnaryMultiCallable[_title_service_pb2.GetTitleRequest, _title_service_pb2.GetTitleResponse]
     """GetTitle returns a title. Callers: editors; what viewers see of it is DiscoveryService's. Idempotent.
@@ -63,7 +63,8 @@ class TitleServiceStub:
     Retry on UNAVAILABLE.
     """
     DeleteTitle: _grpc.UnaryUnaryMultiCallable[_title_service_pb2.DeleteTitleRequest, _title_service_pb2.DeleteTitleResponse]
-    """DeleteTitle deletes a title that nothing is part of. Its video stays. Callers: editors. Idempotent.
+    """DeleteTitle deletes a title that nothing is part of. Its video stays, and so do its revisions. Callers: editors.
+    Idempotent.
 
     Errors: NOT_FOUND TITLE_UNKNOWN unless allow_missing; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION TITLE_HAS_PARTS.
     Retry on UNAVAILABLE.
@@ -72,7 +73,7 @@ class TitleServiceStub:
     """BulkEditTitles makes the same edit to many titles, each by itself: the response says of each what became of it.
     Callers: editors. Idempotent.
 
-    Errors: INVALID_ARGUMENT EDIT_EMPTY. Retry on UNAVAILABLE.
+    Errors: INVALID_ARGUMENT EDIT_EMPTY; of a title, those of UpdateTitle. Retry on UNAVAILABLE.
     """
     ListTitleRevisions: _grpc.UnaryUnaryMultiCallable[_title_service_pb2.ListTitleRevisionsRequest, _title_service_pb2.ListTitleRevisionsResponse]
     """ListTitleRevisions lists what a title was, latest first. Callers: editors. Idempotent.
@@ -80,22 +81,10 @@ class TitleServiceStub:
     Errors: NOT_FOUND TITLE_UNKNOWN; INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
     RestoreTitle: _grpc.UnaryUnaryMultiCallable[_title_service_pb2.RestoreTitleRequest, _title_service_pb2.RestoreTitleResponse]
-    """RestoreTitle makes a title what it was in a revision, as a new one. Callers: editors. Idempotent.
+    """RestoreTitle makes a title what it was in a revision, as a new one; also one that was deleted. Callers: editors.
+    Idempotent.
 
     Errors: NOT_FOUND TITLE_UNKNOWN, REVISION_UNKNOWN; those of UpdateTitle. Retry on UNAVAILABLE.
-    """
-    ImportTitles: _grpc.StreamStreamMultiCallable[_title_service_pb2.ImportTitlesRequest, _title_service_pb2.ImportTitlesResponse]
-    """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-    is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-    nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
-
-    Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-    VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of CreateTitle. Retry on UNAVAILABLE.
-    """
-    ExportTitles: _grpc.UnaryStreamMultiCallable[_title_service_pb2.ExportTitlesRequest, _title_service_pb2.ExportTitlesResponse]
-    """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
-
-    Errors: none of its own. Retry on UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -113,7 +102,7 @@ class TitleServiceAsyncStub(TitleServiceStub):
 
     Errors: FAILED_PRECONDITION PARENT_UNKNOWN, PARENT_UNFIT (an episode of a film), MEMBER_UNKNOWN, VIDEO_UNKNOWN,
     VIDEO_TAKEN; ALREADY_EXISTS EXTERNAL_ID_TAKEN; INVALID_ARGUMENT TITLE_INVALID (what no single field's rule says: two
-    localizations of a language, a film with members). Retry on UNAVAILABLE with the same request_id.
+    localizations of a language, a film with members), TITLE_TOO_LARGE. Retry on UNAVAILABLE with the same request_id.
     """
     GetTitle: _aio.UnaryUnaryMultiCallable[_title_service_pb2.GetTitleRequest, _title_service_pb2.GetTitleResponse]  # type: ignore[assignment]
     """GetTitle returns a title. Callers: editors; what viewers see of it is DiscoveryService's. Idempotent.
@@ -133,7 +122,8 @@ class TitleServiceAsyncStub(TitleServiceStub):
     Retry on UNAVAILABLE.
     """
     DeleteTitle: _aio.UnaryUnaryMultiCallable[_title_service_pb2.DeleteTitleRequest, _title_service_pb2.DeleteTitleResponse]  # type: ignore[assignment]
-    """DeleteTitle deletes a title that nothing is part of. Its video stays. Callers: editors. Idempotent.
+    """DeleteTitle deletes a title that nothing is part of. Its video stays, and so do its revisions. Callers: editors.
+    Idempotent.
 
     Errors: NOT_FOUND TITLE_UNKNOWN unless allow_missing; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION TITLE_HAS_PARTS.
     Retry on UNAVAILABLE.
@@ -142,7 +132,7 @@ class TitleServiceAsyncStub(TitleServiceStub):
     """BulkEditTitles makes the same edit to many titles, each by itself: the response says of each what became of it.
     Callers: editors. Idempotent.
 
-    Errors: INVALID_ARGUMENT EDIT_EMPTY. Retry on UNAVAILABLE.
+    Errors: INVALID_ARGUMENT EDIT_EMPTY; of a title, those of UpdateTitle. Retry on UNAVAILABLE.
     """
     ListTitleRevisions: _aio.UnaryUnaryMultiCallable[_title_service_pb2.ListTitleRevisionsRequest, _title_service_pb2.ListTitleRevisionsResponse]  # type: ignore[assignment]
     """ListTitleRevisions lists what a title was, latest first. Callers: editors. Idempotent.
@@ -150,22 +140,10 @@ class TitleServiceAsyncStub(TitleServiceStub):
     Errors: NOT_FOUND TITLE_UNKNOWN; INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
     RestoreTitle: _aio.UnaryUnaryMultiCallable[_title_service_pb2.RestoreTitleRequest, _title_service_pb2.RestoreTitleResponse]  # type: ignore[assignment]
-    """RestoreTitle makes a title what it was in a revision, as a new one. Callers: editors. Idempotent.
+    """RestoreTitle makes a title what it was in a revision, as a new one; also one that was deleted. Callers: editors.
+    Idempotent.
 
     Errors: NOT_FOUND TITLE_UNKNOWN, REVISION_UNKNOWN; those of UpdateTitle. Retry on UNAVAILABLE.
-    """
-    ImportTitles: _aio.StreamStreamMultiCallable[_title_service_pb2.ImportTitlesRequest, _title_service_pb2.ImportTitlesResponse]  # type: ignore[assignment]
-    """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-    is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-    nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
-
-    Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-    VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of CreateTitle. Retry on UNAVAILABLE.
-    """
-    ExportTitles: _aio.UnaryStreamMultiCallable[_title_service_pb2.ExportTitlesRequest, _title_service_pb2.ExportTitlesResponse]  # type: ignore[assignment]
-    """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
-
-    Errors: none of its own. Retry on UNAVAILABLE.
     """
 
 class TitleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -186,7 +164,7 @@ class TitleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: FAILED_PRECONDITION PARENT_UNKNOWN, PARENT_UNFIT (an episode of a film), MEMBER_UNKNOWN, VIDEO_UNKNOWN,
         VIDEO_TAKEN; ALREADY_EXISTS EXTERNAL_ID_TAKEN; INVALID_ARGUMENT TITLE_INVALID (what no single field's rule says: two
-        localizations of a language, a film with members). Retry on UNAVAILABLE with the same request_id.
+        localizations of a language, a film with members), TITLE_TOO_LARGE. Retry on UNAVAILABLE with the same request_id.
         """
 
     @_abc_1.abstractmethod
@@ -230,7 +208,8 @@ class TitleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _title_service_pb2.DeleteTitleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_title_service_pb2.DeleteTitleResponse, _abc.Awaitable[_title_service_pb2.DeleteTitleResponse]]:
-        """DeleteTitle deletes a title that nothing is part of. Its video stays. Callers: editors. Idempotent.
+        """DeleteTitle deletes a title that nothing is part of. Its video stays, and so do its revisions. Callers: editors.
+        Idempotent.
 
         Errors: NOT_FOUND TITLE_UNKNOWN unless allow_missing; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION TITLE_HAS_PARTS.
         Retry on UNAVAILABLE.
@@ -245,7 +224,7 @@ class TitleServiceServicer(metaclass=_abc_1.ABCMeta):
         """BulkEditTitles makes the same edit to many titles, each by itself: the response says of each what became of it.
         Callers: editors. Idempotent.
 
-        Errors: INVALID_ARGUMENT EDIT_EMPTY. Retry on UNAVAILABLE.
+        Errors: INVALID_ARGUMENT EDIT_EMPTY; of a title, those of UpdateTitle. Retry on UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -265,34 +244,10 @@ class TitleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _title_service_pb2.RestoreTitleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_title_service_pb2.RestoreTitleResponse, _abc.Awaitable[_title_service_pb2.RestoreTitleResponse]]:
-        """RestoreTitle makes a title what it was in a revision, as a new one. Callers: editors. Idempotent.
+        """RestoreTitle makes a title what it was in a revision, as a new one; also one that was deleted. Callers: editors.
+        Idempotent.
 
         Errors: NOT_FOUND TITLE_UNKNOWN, REVISION_UNKNOWN; those of UpdateTitle. Retry on UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def ImportTitles(
-        self,
-        request_iterator: _MaybeAsyncIterator[_title_service_pb2.ImportTitlesRequest],
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_title_service_pb2.ImportTitlesResponse], _abc.AsyncIterator[_title_service_pb2.ImportTitlesResponse]]:
-        """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-        is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-        nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
-
-        Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-        VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of CreateTitle. Retry on UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def ExportTitles(
-        self,
-        request: _title_service_pb2.ExportTitlesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_title_service_pb2.ExportTitlesResponse], _abc.AsyncIterator[_title_service_pb2.ExportTitlesResponse]]:
-        """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
-
-        Errors: none of its own. Retry on UNAVAILABLE.
         """
 
 def add_TitleServiceServicer_to_server(servicer: TitleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

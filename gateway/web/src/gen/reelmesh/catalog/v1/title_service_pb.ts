@@ -4,8 +4,8 @@
 
 // What there is to watch.
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file reelmesh/catalog/v1/title_service.proto.
  */
 export const file_reelmesh_catalog_v1_title_service: GenFile = /*@__PURE__*/
-  fileDesc("CidyZWVsbWVzaC9jYXRhbG9nL3YxL3RpdGxlX3NlcnZpY2UucHJvdG8SE3JlZWxtZXNoLmNhdGFsb2cudjEioAEKEkNyZWF0ZVRpdGxlUmVxdWVzdBI2CgZwYXJlbnQYASABKAlCJrpII3IhMh9eb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30kEjEKBXRpdGxlGAIgASgLMhoucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZUIGukgDyAEBEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIkAKE0NyZWF0ZVRpdGxlUmVzcG9uc2USKQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlIlwKD0dldFRpdGxlUmVxdWVzdBJJCgRuYW1lGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3RpdGxlcy9bMC05YS1mLV17MzZ9JCI9ChBHZXRUaXRsZVJlc3BvbnNlEikKBXRpdGxlGAEgASgLMhoucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZSKNAgoRTGlzdFRpdGxlc1JlcXVlc3QSNgoGcGFyZW50GAEgASgJQia6SCNyITIfXm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9JBI3CgRraW5kGAIgASgOMh8ucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZS5LaW5kQgi6SAWCAQIQARJUCgxwYXJlbnRfdGl0bGUYAyABKAlCPrpIO9gBAXI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdGl0bGVzL1swLTlhLWYtXXszNn0kEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJIlkKEkxpc3RUaXRsZXNSZXNwb25zZRIqCgZ0aXRsZXMYASADKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ4ChJVcGRhdGVUaXRsZVJlcXVlc3QSMQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlQga6SAPIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkAKE1VwZGF0ZVRpdGxlUmVzcG9uc2USKQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlIoQBChJEZWxldGVUaXRsZVJlcXVlc3QSSQoEbmFtZRgBIAEoCUI7ukg4cjYyNF5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS90aXRsZXMvWzAtOWEtZi1dezM2fSQSDAoEZXRhZxgCIAEoCRIVCg1hbGxvd19taXNzaW5nGAMgASgIIhUKE0RlbGV0ZVRpdGxlUmVzcG9uc2UihgIKCVRpdGxlRWRpdBIcCgphZGRfZ2VucmVzGAEgAygJQgi6SAWSAQIQFBIfCg1yZW1vdmVfZ2VucmVzGAIgAygJQgi6SAWSAQIQFBIaCghhZGRfdGFncxgDIAMoCUIIukgFkgECEDISHQoLcmVtb3ZlX3RhZ3MYBCADKAlCCLpIBZIBAhAyEjkKBXN0YXRlGAUgASgOMiAucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZS5TdGF0ZUIIukgFggECEAESRAoOYXZhaWxhYmlsaXRpZXMYBiADKAsyIS5yZWVsbWVzaC5jYXRhbG9nLnYxLkF2YWlsYWJpbGl0eUIJukgGkgEDEKwCIrQBChVCdWxrRWRpdFRpdGxlc1JlcXVlc3QSNgoGcGFyZW50GAEgASgJQia6SCNyITIfXm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9JBIcCgVuYW1lcxgCIAMoCUINukgKkgEHCAEQ6AcYARI0CgRlZGl0GAMgASgLMh4ucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZUVkaXRCBrpIA8gBARIPCgdkcnlfcnVuGAQgASgIIpoBChZCdWxrRWRpdFRpdGxlc1Jlc3BvbnNlEkUKCG91dGNvbWVzGAEgAygLMjMucmVlbG1lc2guY2F0YWxvZy52MS5CdWxrRWRpdFRpdGxlc1Jlc3BvbnNlLk91dGNvbWUaOQoHT3V0Y29tZRIMCgRuYW1lGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEg4KBnJlYXNvbhgDIAEoCSKZAQoZTGlzdFRpdGxlUmV2aXNpb25zUmVxdWVzdBJJCgRuYW1lGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3RpdGxlcy9bMC05YS1mLV17MzZ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSKEAQoNVGl0bGVSZXZpc2lvbhIpCgV0aXRsZRgBIAEoCzIaLnJlZWxtZXNoLmNhdGFsb2cudjEuVGl0bGUSDgoGYXV0aG9yGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpZWxkcxgEIAMoCSJsChpMaXN0VGl0bGVSZXZpc2lvbnNSZXNwb25zZRI1CglyZXZpc2lvbnMYASADKAsyIi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlUmV2aXNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIokBChNSZXN0b3JlVGl0bGVSZXF1ZXN0EkkKBG5hbWUYASABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdGl0bGVzL1swLTlhLWYtXXszNn0kEhkKCHJldmlzaW9uGAIgASgDQge6SAQiAiAAEgwKBGV0YWcYAyABKAkiQQoUUmVzdG9yZVRpdGxlUmVzcG9uc2USKQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlIpgCChNJbXBvcnRUaXRsZXNSZXF1ZXN0EkUKCHNldHRpbmdzGAEgASgLMjEucmVlbG1lc2guY2F0YWxvZy52MS5JbXBvcnRUaXRsZXNSZXF1ZXN0LlNldHRpbmdzSAASGQoEZGF0YRgCIAEoDEIJukgGegQYgIBASAAajwEKCFNldHRpbmdzEjYKBnBhcmVudBgBIAEoCUImukgjciEyH15vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfSQSOgoGZm9ybWF0GAIgASgOMh4ucmVlbG1lc2guY2F0YWxvZy52MS5Sb3dGb3JtYXRCCrpIB4IBBBABIAASDwoHZHJ5X3J1bhgDIAEoCEINCgRwYXJ0EgW6SAIIASKsAgoUSW1wb3J0VGl0bGVzUmVzcG9uc2USCwoDcm93GAEgASgDEhMKC2V4dGVybmFsX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSQAoGZWZmZWN0GAQgASgOMjAucmVlbG1lc2guY2F0YWxvZy52MS5JbXBvcnRUaXRsZXNSZXNwb25zZS5FZmZlY3QSDgoGcmVhc29uGAUgASgJEg0KBWZpZWxkGAYgASgJEg8KB21lc3NhZ2UYByABKAkicgoGRWZmZWN0EhYKEkVGRkVDVF9VTlNQRUNJRklFRBAAEhIKDkVGRkVDVF9DUkVBVEVEEAESEgoORUZGRUNUX1VQREFURUQQAhIUChBFRkZFQ1RfVU5DSEFOR0VEEAMSEgoORUZGRUNUX1JFRlVTRUQQBCKJAQoTRXhwb3J0VGl0bGVzUmVxdWVzdBI2CgZwYXJlbnQYASABKAlCJrpII3IhMh9eb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30kEjoKBmZvcm1hdBgCIAEoDjIeLnJlZWxtZXNoLmNhdGFsb2cudjEuUm93Rm9ybWF0Qgq6SAeCAQQQASAAIiQKFEV4cG9ydFRpdGxlc1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqUAoJUm93Rm9ybWF0EhoKFlJPV19GT1JNQVRfVU5TUEVDSUZJRUQQABITCg9ST1dfRk9STUFUX0pTT04QARISCg5ST1dfRk9STUFUX0NTVhACMs4MCgxUaXRsZVNlcnZpY2USogEKC0NyZWF0ZVRpdGxlEicucmVlbG1lc2guY2F0YWxvZy52MS5DcmVhdGVUaXRsZVJlcXVlc3QaKC5yZWVsbWVzaC5jYXRhbG9nLnYxLkNyZWF0ZVRpdGxlUmVzcG9uc2UiQIq1GAoQAxoGcGFyZW50gtPkkwIsOgV0aXRsZSIjL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS90aXRsZXMSkwEKCEdldFRpdGxlEiQucmVlbG1lc2guY2F0YWxvZy52MS5HZXRUaXRsZVJlcXVlc3QaJS5yZWVsbWVzaC5jYXRhbG9nLnYxLkdldFRpdGxlUmVzcG9uc2UiOpACAYq1GAgQAxoEbmFtZYLT5JMCJRIjL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi90aXRsZXMvKn0SmwEKCkxpc3RUaXRsZXMSJi5yZWVsbWVzaC5jYXRhbG9nLnYxLkxpc3RUaXRsZXNSZXF1ZXN0GicucmVlbG1lc2guY2F0YWxvZy52MS5MaXN0VGl0bGVzUmVzcG9uc2UiPJACAYq1GAoQAxoGcGFyZW50gtPkkwIlEiMvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3RpdGxlcxKsAQoLVXBkYXRlVGl0bGUSJy5yZWVsbWVzaC5jYXRhbG9nLnYxLlVwZGF0ZVRpdGxlUmVxdWVzdBooLnJlZWxtZXNoLmNhdGFsb2cudjEuVXBkYXRlVGl0bGVSZXNwb25zZSJKirUYDhADGgp0aXRsZS5uYW1lgtPkkwIyOgV0aXRsZTIpL3YxL3t0aXRsZS5uYW1lPW9yZ2FuaXphdGlvbnMvKi90aXRsZXMvKn0SmQEKC0RlbGV0ZVRpdGxlEicucmVlbG1lc2guY2F0YWxvZy52MS5EZWxldGVUaXRsZVJlcXVlc3QaKC5yZWVsbWVzaC5jYXRhbG9nLnYxLkRlbGV0ZVRpdGxlUmVzcG9uc2UiN4q1GAgQAxoEbmFtZYLT5JMCJSojL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi90aXRsZXMvKn0SsAEKDkJ1bGtFZGl0VGl0bGVzEioucmVlbG1lc2guY2F0YWxvZy52MS5CdWxrRWRpdFRpdGxlc1JlcXVlc3QaKy5yZWVsbWVzaC5jYXRhbG9nLnYxLkJ1bGtFZGl0VGl0bGVzUmVzcG9uc2UiRYq1GAoQAxoGcGFyZW50gtPkkwIxOgEqIiwvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3RpdGxlczpidWxrRWRpdBK/AQoSTGlzdFRpdGxlUmV2aXNpb25zEi4ucmVlbG1lc2guY2F0YWxvZy52MS5MaXN0VGl0bGVSZXZpc2lvbnNSZXF1ZXN0Gi8ucmVlbG1lc2guY2F0YWxvZy52MS5MaXN0VGl0bGVSZXZpc2lvbnNSZXNwb25zZSJIkAIBirUYCBADGgRuYW1lgtPkkwIzEjEvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3RpdGxlcy8qfTpsaXN0UmV2aXNpb25zEqcBCgxSZXN0b3JlVGl0bGUSKC5yZWVsbWVzaC5jYXRhbG9nLnYxLlJlc3RvcmVUaXRsZVJlcXVlc3QaKS5yZWVsbWVzaC5jYXRhbG9nLnYxLlJlc3RvcmVUaXRsZVJlc3BvbnNlIkKKtRgIEAMaBG5hbWWC0+STAjA6ASoiKy92MS97bmFtZT1vcmdhbml6YXRpb25zLyovdGl0bGVzLyp9OnJlc3RvcmUSgAEKDEltcG9ydFRpdGxlcxIoLnJlZWxtZXNoLmNhdGFsb2cudjEuSW1wb3J0VGl0bGVzUmVxdWVzdBopLnJlZWxtZXNoLmNhdGFsb2cudjEuSW1wb3J0VGl0bGVzUmVzcG9uc2UiF4q1GBMQAxoPc2V0dGluZ3MucGFyZW50KAEwARJ4CgxFeHBvcnRUaXRsZXMSKC5yZWVsbWVzaC5jYXRhbG9nLnYxLkV4cG9ydFRpdGxlc1JlcXVlc3QaKS5yZWVsbWVzaC5jYXRhbG9nLnYxLkV4cG9ydFRpdGxlc1Jlc3BvbnNlIhGQAgGKtRgKEAMaBnBhcmVudDABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations, file_reelmesh_catalog_v1_title]);
+  fileDesc("CidyZWVsbWVzaC9jYXRhbG9nL3YxL3RpdGxlX3NlcnZpY2UucHJvdG8SE3JlZWxtZXNoLmNhdGFsb2cudjEioAEKEkNyZWF0ZVRpdGxlUmVxdWVzdBI2CgZwYXJlbnQYASABKAlCJrpII3IhMh9eb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30kEjEKBXRpdGxlGAIgASgLMhoucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZUIGukgDyAEBEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIkAKE0NyZWF0ZVRpdGxlUmVzcG9uc2USKQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlIlwKD0dldFRpdGxlUmVxdWVzdBJJCgRuYW1lGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3RpdGxlcy9bMC05YS1mLV17MzZ9JCI9ChBHZXRUaXRsZVJlc3BvbnNlEikKBXRpdGxlGAEgASgLMhoucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZSKNAgoRTGlzdFRpdGxlc1JlcXVlc3QSNgoGcGFyZW50GAEgASgJQia6SCNyITIfXm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9JBI3CgRraW5kGAIgASgOMh8ucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZS5LaW5kQgi6SAWCAQIQARJUCgxwYXJlbnRfdGl0bGUYAyABKAlCPrpIO9gBAXI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdGl0bGVzL1swLTlhLWYtXXszNn0kEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJIlkKEkxpc3RUaXRsZXNSZXNwb25zZRIqCgZ0aXRsZXMYASADKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ4ChJVcGRhdGVUaXRsZVJlcXVlc3QSMQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlQga6SAPIAQESLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkAKE1VwZGF0ZVRpdGxlUmVzcG9uc2USKQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlIoQBChJEZWxldGVUaXRsZVJlcXVlc3QSSQoEbmFtZRgBIAEoCUI7ukg4cjYyNF5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS90aXRsZXMvWzAtOWEtZi1dezM2fSQSDAoEZXRhZxgCIAEoCRIVCg1hbGxvd19taXNzaW5nGAMgASgIIhUKE0RlbGV0ZVRpdGxlUmVzcG9uc2UihgIKCVRpdGxlRWRpdBIcCgphZGRfZ2VucmVzGAEgAygJQgi6SAWSAQIQFBIfCg1yZW1vdmVfZ2VucmVzGAIgAygJQgi6SAWSAQIQFBIaCghhZGRfdGFncxgDIAMoCUIIukgFkgECEDISHQoLcmVtb3ZlX3RhZ3MYBCADKAlCCLpIBZIBAhAyEjkKBXN0YXRlGAUgASgOMiAucmVlbG1lc2guY2F0YWxvZy52MS5UaXRsZS5TdGF0ZUIIukgFggECEAESRAoOYXZhaWxhYmlsaXRpZXMYBiADKAsyIS5yZWVsbWVzaC5jYXRhbG9nLnYxLkF2YWlsYWJpbGl0eUIJukgGkgEDEKwCIu4BChVCdWxrRWRpdFRpdGxlc1JlcXVlc3QSNgoGcGFyZW50GAEgASgJQia6SCNyITIfXm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9JBJWCgVuYW1lcxgCIAMoCUJHukhEkgFBCAEQ6AcYASI4cjYyNF5vcmdhbml6YXRpb25zL1thLXowLTktXXsxLDYzfS90aXRsZXMvWzAtOWEtZi1dezM2fSQSNAoEZWRpdBgDIAEoCzIeLnJlZWxtZXNoLmNhdGFsb2cudjEuVGl0bGVFZGl0Qga6SAPIAQESDwoHZHJ5X3J1bhgEIAEoCCKrAQoWQnVsa0VkaXRUaXRsZXNSZXNwb25zZRJFCghvdXRjb21lcxgBIAMoCzIzLnJlZWxtZXNoLmNhdGFsb2cudjEuQnVsa0VkaXRUaXRsZXNSZXNwb25zZS5PdXRjb21lGkoKB091dGNvbWUSDAoEbmFtZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIPCgdjaGFuZ2VkGAQgASgIEg4KBnJlYXNvbhgDIAEoCSKZAQoZTGlzdFRpdGxlUmV2aXNpb25zUmVxdWVzdBJJCgRuYW1lGAEgASgJQju6SDhyNjI0Xm9yZ2FuaXphdGlvbnMvW2EtejAtOS1dezEsNjN9L3RpdGxlcy9bMC05YS1mLV17MzZ9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSKEAQoNVGl0bGVSZXZpc2lvbhIpCgV0aXRsZRgBIAEoCzIaLnJlZWxtZXNoLmNhdGFsb2cudjEuVGl0bGUSDgoGYXV0aG9yGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpZWxkcxgEIAMoCSJsChpMaXN0VGl0bGVSZXZpc2lvbnNSZXNwb25zZRI1CglyZXZpc2lvbnMYASADKAsyIi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlUmV2aXNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIokBChNSZXN0b3JlVGl0bGVSZXF1ZXN0EkkKBG5hbWUYASABKAlCO7pIOHI2MjReb3JnYW5pemF0aW9ucy9bYS16MC05LV17MSw2M30vdGl0bGVzL1swLTlhLWYtXXszNn0kEhkKCHJldmlzaW9uGAIgASgDQge6SAQiAiAAEgwKBGV0YWcYAyABKAkiQQoUUmVzdG9yZVRpdGxlUmVzcG9uc2USKQoFdGl0bGUYASABKAsyGi5yZWVsbWVzaC5jYXRhbG9nLnYxLlRpdGxlMtEKCgxUaXRsZVNlcnZpY2USogEKC0NyZWF0ZVRpdGxlEicucmVlbG1lc2guY2F0YWxvZy52MS5DcmVhdGVUaXRsZVJlcXVlc3QaKC5yZWVsbWVzaC5jYXRhbG9nLnYxLkNyZWF0ZVRpdGxlUmVzcG9uc2UiQIq1GAoQAxoGcGFyZW50gtPkkwIsOgV0aXRsZSIjL3YxL3twYXJlbnQ9b3JnYW5pemF0aW9ucy8qfS90aXRsZXMSkwEKCEdldFRpdGxlEiQucmVlbG1lc2guY2F0YWxvZy52MS5HZXRUaXRsZVJlcXVlc3QaJS5yZWVsbWVzaC5jYXRhbG9nLnYxLkdldFRpdGxlUmVzcG9uc2UiOpACAYq1GAgQAxoEbmFtZYLT5JMCJRIjL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi90aXRsZXMvKn0SmwEKCkxpc3RUaXRsZXMSJi5yZWVsbWVzaC5jYXRhbG9nLnYxLkxpc3RUaXRsZXNSZXF1ZXN0GicucmVlbG1lc2guY2F0YWxvZy52MS5MaXN0VGl0bGVzUmVzcG9uc2UiPJACAYq1GAoQAxoGcGFyZW50gtPkkwIlEiMvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3RpdGxlcxKsAQoLVXBkYXRlVGl0bGUSJy5yZWVsbWVzaC5jYXRhbG9nLnYxLlVwZGF0ZVRpdGxlUmVxdWVzdBooLnJlZWxtZXNoLmNhdGFsb2cudjEuVXBkYXRlVGl0bGVSZXNwb25zZSJKirUYDhADGgp0aXRsZS5uYW1lgtPkkwIyOgV0aXRsZTIpL3YxL3t0aXRsZS5uYW1lPW9yZ2FuaXphdGlvbnMvKi90aXRsZXMvKn0SmQEKC0RlbGV0ZVRpdGxlEicucmVlbG1lc2guY2F0YWxvZy52MS5EZWxldGVUaXRsZVJlcXVlc3QaKC5yZWVsbWVzaC5jYXRhbG9nLnYxLkRlbGV0ZVRpdGxlUmVzcG9uc2UiN4q1GAgQAxoEbmFtZYLT5JMCJSojL3YxL3tuYW1lPW9yZ2FuaXphdGlvbnMvKi90aXRsZXMvKn0SsAEKDkJ1bGtFZGl0VGl0bGVzEioucmVlbG1lc2guY2F0YWxvZy52MS5CdWxrRWRpdFRpdGxlc1JlcXVlc3QaKy5yZWVsbWVzaC5jYXRhbG9nLnYxLkJ1bGtFZGl0VGl0bGVzUmVzcG9uc2UiRYq1GAoQAxoGcGFyZW50gtPkkwIxOgEqIiwvdjEve3BhcmVudD1vcmdhbml6YXRpb25zLyp9L3RpdGxlczpidWxrRWRpdBK/AQoSTGlzdFRpdGxlUmV2aXNpb25zEi4ucmVlbG1lc2guY2F0YWxvZy52MS5MaXN0VGl0bGVSZXZpc2lvbnNSZXF1ZXN0Gi8ucmVlbG1lc2guY2F0YWxvZy52MS5MaXN0VGl0bGVSZXZpc2lvbnNSZXNwb25zZSJIkAIBirUYCBADGgRuYW1lgtPkkwIzEjEvdjEve25hbWU9b3JnYW5pemF0aW9ucy8qL3RpdGxlcy8qfTpsaXN0UmV2aXNpb25zEqcBCgxSZXN0b3JlVGl0bGUSKC5yZWVsbWVzaC5jYXRhbG9nLnYxLlJlc3RvcmVUaXRsZVJlcXVlc3QaKS5yZWVsbWVzaC5jYXRhbG9nLnYxLlJlc3RvcmVUaXRsZVJlc3BvbnNlIkKKtRgIEAMaBG5hbWWC0+STAjA6ASoiKy92MS97bmFtZT1vcmdhbml6YXRpb25zLyovdGl0bGVzLyp9OnJlc3RvcmViBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_reelmesh_annotations_v1_annotations, file_reelmesh_catalog_v1_title]);
 
 /**
  * Request of TitleService.CreateTitle.
@@ -210,7 +210,8 @@ export type UpdateTitleRequest = Message<"reelmesh.catalog.v1.UpdateTitleRequest
   title?: Title | undefined;
 
   /**
-   * Fields to change; all that can be, where it is empty.
+   * Fields to change: paths of Title that may be written. Those that the title fills, where it is empty; all of them for
+   * "*".
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -428,11 +429,18 @@ export type BulkEditTitlesResponse_Outcome = Message<"reelmesh.catalog.v1.BulkEd
   name: string;
 
   /**
-   * Its revision now; that before where nothing was to be changed.
+   * Its revision now, which is the one that it had where nothing was changed.
    *
    * @generated from field: int64 revision = 2;
    */
   revision: bigint;
+
+  /**
+   * Whether it was changed, or would be.
+   *
+   * @generated from field: bool changed = 4;
+   */
+  changed: boolean;
 
   /**
    * Stable reason where it was not changed for a fault, as UpdateTitle has it; empty where all is well.
@@ -491,7 +499,7 @@ export const ListTitleRevisionsRequestSchema: GenMessage<ListTitleRevisionsReque
  */
 export type TitleRevision = Message<"reelmesh.catalog.v1.TitleRevision"> & {
   /**
-   * The title as it was, with its revision.
+   * The title as it was, with its revision; but for its name and revision it is empty where it was deleted.
    *
    * @generated from field: reelmesh.catalog.v1.Title title = 1;
    */
@@ -611,272 +619,6 @@ export const RestoreTitleResponseSchema: GenMessage<RestoreTitleResponse> = /*@_
   messageDesc(file_reelmesh_catalog_v1_title_service, 17);
 
 /**
- * Request of TitleService.ImportTitles.
- *
- * @generated from message reelmesh.catalog.v1.ImportTitlesRequest
- */
-export type ImportTitlesRequest = Message<"reelmesh.catalog.v1.ImportTitlesRequest"> & {
-  /**
-   * Settings first, rows after them.
-   *
-   * @generated from oneof reelmesh.catalog.v1.ImportTitlesRequest.part
-   */
-  part: {
-    /**
-     * How to import.
-     *
-     * @generated from field: reelmesh.catalog.v1.ImportTitlesRequest.Settings settings = 1;
-     */
-    value: ImportTitlesRequest_Settings;
-    case: "settings";
-  } | {
-    /**
-     * Bytes of the file, wherever they are cut.
-     *
-     * @generated from field: bytes data = 2;
-     */
-    value: Uint8Array;
-    case: "data";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message reelmesh.catalog.v1.ImportTitlesRequest.
- * Use `create(ImportTitlesRequestSchema)` to create a new message.
- */
-export const ImportTitlesRequestSchema: GenMessage<ImportTitlesRequest> = /*@__PURE__*/
-  messageDesc(file_reelmesh_catalog_v1_title_service, 18);
-
-/**
- * How to import.
- *
- * @generated from message reelmesh.catalog.v1.ImportTitlesRequest.Settings
- */
-export type ImportTitlesRequest_Settings = Message<"reelmesh.catalog.v1.ImportTitlesRequest.Settings"> & {
-  /**
-   * Organization.
-   *
-   * @generated from field: string parent = 1;
-   */
-  parent: string;
-
-  /**
-   * How rows are written.
-   *
-   * @generated from field: reelmesh.catalog.v1.RowFormat format = 2;
-   */
-  format: RowFormat;
-
-  /**
-   * Say what would become of the rows, and change nothing.
-   *
-   * @generated from field: bool dry_run = 3;
-   */
-  dryRun: boolean;
-};
-
-/**
- * Describes the message reelmesh.catalog.v1.ImportTitlesRequest.Settings.
- * Use `create(ImportTitlesRequest_SettingsSchema)` to create a new message.
- */
-export const ImportTitlesRequest_SettingsSchema: GenMessage<ImportTitlesRequest_Settings> = /*@__PURE__*/
-  messageDesc(file_reelmesh_catalog_v1_title_service, 18, 0);
-
-/**
- * Response of TitleService.ImportTitles: what became of a row.
- *
- * @generated from message reelmesh.catalog.v1.ImportTitlesResponse
- */
-export type ImportTitlesResponse = Message<"reelmesh.catalog.v1.ImportTitlesResponse"> & {
-  /**
-   * Row of the file, from 1; the header of CSV is none.
-   *
-   * @generated from field: int64 row = 1;
-   */
-  row: bigint;
-
-  /**
-   * Its external_id, where it could be read.
-   *
-   * @generated from field: string external_id = 2;
-   */
-  externalId: string;
-
-  /**
-   * Title that it made or changed; empty in a dry run that would make one.
-   *
-   * @generated from field: string name = 3;
-   */
-  name: string;
-
-  /**
-   * What became of it.
-   *
-   * @generated from field: reelmesh.catalog.v1.ImportTitlesResponse.Effect effect = 4;
-   */
-  effect: ImportTitlesResponse_Effect;
-
-  /**
-   * Stable reason of a row that was refused.
-   *
-   * @generated from field: string reason = 5;
-   */
-  reason: string;
-
-  /**
-   * Field or column that is wrong.
-   *
-   * @generated from field: string field = 6;
-   */
-  field: string;
-
-  /**
-   * What is wrong, in words.
-   *
-   * @generated from field: string message = 7;
-   */
-  message: string;
-};
-
-/**
- * Describes the message reelmesh.catalog.v1.ImportTitlesResponse.
- * Use `create(ImportTitlesResponseSchema)` to create a new message.
- */
-export const ImportTitlesResponseSchema: GenMessage<ImportTitlesResponse> = /*@__PURE__*/
-  messageDesc(file_reelmesh_catalog_v1_title_service, 19);
-
-/**
- * What becomes of a row.
- *
- * @generated from enum reelmesh.catalog.v1.ImportTitlesResponse.Effect
- */
-export enum ImportTitlesResponse_Effect {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: EFFECT_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * A title was made.
-   *
-   * @generated from enum value: EFFECT_CREATED = 1;
-   */
-  CREATED = 1,
-
-  /**
-   * A title was changed.
-   *
-   * @generated from enum value: EFFECT_UPDATED = 2;
-   */
-  UPDATED = 2,
-
-  /**
-   * The title was so already.
-   *
-   * @generated from enum value: EFFECT_UNCHANGED = 3;
-   */
-  UNCHANGED = 3,
-
-  /**
-   * Nothing: the row is wrong.
-   *
-   * @generated from enum value: EFFECT_REFUSED = 4;
-   */
-  REFUSED = 4,
-}
-
-/**
- * Describes the enum reelmesh.catalog.v1.ImportTitlesResponse.Effect.
- */
-export const ImportTitlesResponse_EffectSchema: GenEnum<ImportTitlesResponse_Effect> = /*@__PURE__*/
-  enumDesc(file_reelmesh_catalog_v1_title_service, 19, 0);
-
-/**
- * Request of TitleService.ExportTitles.
- *
- * @generated from message reelmesh.catalog.v1.ExportTitlesRequest
- */
-export type ExportTitlesRequest = Message<"reelmesh.catalog.v1.ExportTitlesRequest"> & {
-  /**
-   * Organization.
-   *
-   * @generated from field: string parent = 1;
-   */
-  parent: string;
-
-  /**
-   * How rows are written.
-   *
-   * @generated from field: reelmesh.catalog.v1.RowFormat format = 2;
-   */
-  format: RowFormat;
-};
-
-/**
- * Describes the message reelmesh.catalog.v1.ExportTitlesRequest.
- * Use `create(ExportTitlesRequestSchema)` to create a new message.
- */
-export const ExportTitlesRequestSchema: GenMessage<ExportTitlesRequest> = /*@__PURE__*/
-  messageDesc(file_reelmesh_catalog_v1_title_service, 20);
-
-/**
- * Response of TitleService.ExportTitles.
- *
- * @generated from message reelmesh.catalog.v1.ExportTitlesResponse
- */
-export type ExportTitlesResponse = Message<"reelmesh.catalog.v1.ExportTitlesResponse"> & {
-  /**
-   * Bytes of the file.
-   *
-   * @generated from field: bytes data = 1;
-   */
-  data: Uint8Array;
-};
-
-/**
- * Describes the message reelmesh.catalog.v1.ExportTitlesResponse.
- * Use `create(ExportTitlesResponseSchema)` to create a new message.
- */
-export const ExportTitlesResponseSchema: GenMessage<ExportTitlesResponse> = /*@__PURE__*/
-  messageDesc(file_reelmesh_catalog_v1_title_service, 21);
-
-/**
- * How rows are written.
- *
- * @generated from enum reelmesh.catalog.v1.RowFormat
- */
-export enum RowFormat {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: ROW_FORMAT_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * JSON Lines: a Title as protobuf JSON each, without what is output only.
-   *
-   * @generated from enum value: ROW_FORMAT_JSON = 1;
-   */
-  JSON = 1,
-
-  /**
-   * CSV with a header; docs/import.md names its columns.
-   *
-   * @generated from enum value: ROW_FORMAT_CSV = 2;
-   */
-  CSV = 2,
-}
-
-/**
- * Describes the enum reelmesh.catalog.v1.RowFormat.
- */
-export const RowFormatSchema: GenEnum<RowFormat> = /*@__PURE__*/
-  enumDesc(file_reelmesh_catalog_v1_title_service, 0);
-
-/**
  * TitleService holds the library: films, series, seasons, episodes and extras. Each change is a revision, and an event
  * on Kafka (topic reelmesh.catalog.titles, compacted, keyed by title) that read models are built from.
  *
@@ -891,7 +633,7 @@ export const TitleService: GenService<{
    *
    * Errors: FAILED_PRECONDITION PARENT_UNKNOWN, PARENT_UNFIT (an episode of a film), MEMBER_UNKNOWN, VIDEO_UNKNOWN,
    * VIDEO_TAKEN; ALREADY_EXISTS EXTERNAL_ID_TAKEN; INVALID_ARGUMENT TITLE_INVALID (what no single field's rule says: two
-   * localizations of a language, a film with members). Retry on UNAVAILABLE with the same request_id.
+   * localizations of a language, a film with members), TITLE_TOO_LARGE. Retry on UNAVAILABLE with the same request_id.
    *
    * @generated from rpc reelmesh.catalog.v1.TitleService.CreateTitle
    */
@@ -939,7 +681,8 @@ export const TitleService: GenService<{
     output: typeof UpdateTitleResponseSchema;
   },
   /**
-   * DeleteTitle deletes a title that nothing is part of. Its video stays. Callers: editors. Idempotent.
+   * DeleteTitle deletes a title that nothing is part of. Its video stays, and so do its revisions. Callers: editors.
+   * Idempotent.
    *
    * Errors: NOT_FOUND TITLE_UNKNOWN unless allow_missing; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION TITLE_HAS_PARTS.
    * Retry on UNAVAILABLE.
@@ -955,7 +698,7 @@ export const TitleService: GenService<{
    * BulkEditTitles makes the same edit to many titles, each by itself: the response says of each what became of it.
    * Callers: editors. Idempotent.
    *
-   * Errors: INVALID_ARGUMENT EDIT_EMPTY. Retry on UNAVAILABLE.
+   * Errors: INVALID_ARGUMENT EDIT_EMPTY; of a title, those of UpdateTitle. Retry on UNAVAILABLE.
    *
    * @generated from rpc reelmesh.catalog.v1.TitleService.BulkEditTitles
    */
@@ -977,7 +720,8 @@ export const TitleService: GenService<{
     output: typeof ListTitleRevisionsResponseSchema;
   },
   /**
-   * RestoreTitle makes a title what it was in a revision, as a new one. Callers: editors. Idempotent.
+   * RestoreTitle makes a title what it was in a revision, as a new one; also one that was deleted. Callers: editors.
+   * Idempotent.
    *
    * Errors: NOT_FOUND TITLE_UNKNOWN, REVISION_UNKNOWN; those of UpdateTitle. Retry on UNAVAILABLE.
    *
@@ -987,33 +731,6 @@ export const TitleService: GenService<{
     methodKind: "unary";
     input: typeof RestoreTitleRequestSchema;
     output: typeof RestoreTitleResponseSchema;
-  },
-  /**
-   * ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-   * is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-   * nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
-   *
-   * Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-   * VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of CreateTitle. Retry on UNAVAILABLE.
-   *
-   * @generated from rpc reelmesh.catalog.v1.TitleService.ImportTitles
-   */
-  importTitles: {
-    methodKind: "bidi_streaming";
-    input: typeof ImportTitlesRequestSchema;
-    output: typeof ImportTitlesResponseSchema;
-  },
-  /**
-   * ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
-   *
-   * Errors: none of its own. Retry on UNAVAILABLE.
-   *
-   * @generated from rpc reelmesh.catalog.v1.TitleService.ExportTitles
-   */
-  exportTitles: {
-    methodKind: "server_streaming";
-    input: typeof ExportTitlesRequestSchema;
-    output: typeof ExportTitlesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_reelmesh_catalog_v1_title_service, 0);
