@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -97,7 +98,7 @@ def _read(config: Config, name: str, enough: Callable[[list[Title | None]], bool
     raise AssertionError(f"the topic says {found} of {name}")
 
 
-def film(words: str = "The Long Way", **fields: object) -> Title:
+def film(words: str = "The Long Way", **fields: Any) -> Title:
     return Title(kind=Title.KIND_FILM, localizations=[Localization(language="en", title=words)], **fields)
 
 
