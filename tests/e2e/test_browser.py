@@ -72,7 +72,7 @@ def film(reelmesh: Callable[..., dict[str, Any]], clip: Callable[..., Path]) -> 
 
 
 def test_the_list_shows_a_video_and_its_state_and_opens_it(page: Page, film: str) -> None:
-    page.goto("/")
+    page.goto("/videos")
     card = page.locator(".card", has_text=FILM).first
     expect(card.locator(".badge")).to_have_text("Ready")
     expect(card.locator(".length")).to_have_text(f"0:{FILM_SECONDS}")

@@ -8,8 +8,18 @@ export interface Route {
   page: Page;
 }
 
-/** Show in `outlet` the page of the present address, and of every link within the site that is followed. */
-export function startRouter(outlet: HTMLElement, routes: Route[]): void {
+/** Go to an address within the site, as a link to it does. */
+export function navigate(path: string): void {
+  history.pushState(null, "", path);
+  window.scrollTo(0, 0);
+  window.dispatchEvent(new PopStateEvent("popstate"));
+}
+
+/**
+ * Show in `outlet` the page of the present address, and of every link within the site that is followed. `shown` is told of
+ * each page.
+ */
+export function startRouter(outlet: HTMLElement, routes: Route[], shown: () => void): void {
   let latest = 0;
   const show = async () => {
     latest += 1;
@@ -23,6 +33,7 @@ export function startRouter(outlet: HTMLElement, routes: Route[]): void {
           document.title = `${title} · Reelmesh`;
           outlet.replaceChildren(element);
           markCurrent();
+          shown();
         }
         return;
       }

@@ -4,9 +4,11 @@ import { Session } from "../account/session";
 import { AnalyticsService } from "../gen/reelmesh/analytics/v1/analytics_service_pb";
 import { CheckoutService } from "../gen/reelmesh/billing/v1/checkout_service_pb";
 import { VideoService } from "../gen/reelmesh/catalog/v1/video_service_pb";
+import { DiscoveryService } from "../gen/reelmesh/discovery/v1/discovery_service_pb";
 import { AccountService } from "../gen/reelmesh/identity/v1/account_service_pb";
 import { UploadService } from "../gen/reelmesh/ingest/v1/upload_service_pb";
 import { PlaybackService } from "../gen/reelmesh/playback/v1/playback_service_pb";
+import { RecommendationService } from "../gen/reelmesh/recommend/v1/recommendation_service_pb";
 import { TelemetryService } from "../gen/reelmesh/telemetry/v1/telemetry_service_pb";
 import { JobService } from "../gen/reelmesh/transcode/v1/job_service_pb";
 
@@ -21,6 +23,8 @@ export interface Clients {
   checkout: Client<typeof CheckoutService>;
   telemetry: Client<typeof TelemetryService>;
   analytics: Client<typeof AnalyticsService>;
+  discovery: Client<typeof DiscoveryService>;
+  recommendations: Client<typeof RecommendationService>;
 }
 
 /**
@@ -44,6 +48,8 @@ export function createClients(baseUrl: string): Clients {
     // Unsigned: its token says whose it is, and the gateway need not learn who they are.
     telemetry: createClient(TelemetryService, createGrpcWebTransport(settings)),
     analytics: createClient(AnalyticsService, transport),
+    discovery: createClient(DiscoveryService, transport),
+    recommendations: createClient(RecommendationService, transport),
   };
 }
 

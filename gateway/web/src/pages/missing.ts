@@ -9,7 +9,7 @@ export class MissingPage extends View<object> {
 
   protected override render() {
     return html`<h1>There is no such page</h1>
-      <p><a href="/">See all videos</a></p>`;
+      <p><a href="/">Go to the home page</a></p>`;
   }
 }
 

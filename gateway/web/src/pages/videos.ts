@@ -17,7 +17,7 @@ interface State {
   error: ApiError | undefined;
 }
 
-/** `/`: every video, newest first. */
+/** `/videos`: every video, newest first. */
 export class VideosPage extends View<State> {
   readonly #client: Clients["videos"];
 

@@ -4,7 +4,7 @@ import type { Clients } from "../api/clients";
 import { ApiError, toApiError } from "../api/errors";
 import { uuid } from "../api/ids";
 import { watchJob } from "../api/jobs";
-import { ORGANIZATION, videoName } from "../api/names";
+import { ORGANIZATION, titleName, videoName } from "../api/names";
 import { sleep } from "../api/waiting";
 import type { Video } from "../gen/reelmesh/catalog/v1/video_pb";
 import { Video_State } from "../gen/reelmesh/catalog/v1/video_pb";
@@ -26,6 +26,7 @@ import { clock, duration, seconds } from "../ui/format";
 import { errorBox, jobProgress } from "../ui/parts";
 import { View } from "../ui/view";
 import { isRefusal, Paywall } from "./paywall";
+import { WatchedTitle } from "./watched-title";
 
 type Format = "hls" | "dash";
 
@@ -43,6 +44,7 @@ export class WatchPage extends View<State> {
   readonly #name: string | undefined;
   readonly #format: Format;
   readonly #player = new PlayerElement();
+  readonly #title: WatchedTitle;
   #playing = false;
   #wall: Paywall | undefined;
 
@@ -50,7 +52,9 @@ export class WatchPage extends View<State> {
     super({ video: undefined, job: undefined, error: undefined, resumedAt: 0 });
     this.#clients = clients;
     this.#name = videoName(id);
-    this.#format = new URLSearchParams(location.search).get("format") === "dash" ? "dash" : "hls";
+    const asked = new URLSearchParams(location.search);
+    this.#format = asked.get("format") === "dash" ? "dash" : "hls";
+    this.#title = new WatchedTitle(clients, titleName(asked.get("title") ?? ""), this.#player.video);
   }
 
   override connectedCallback(): void {
@@ -252,7 +256,7 @@ export class WatchPage extends View<State> {
   protected override render() {
     const { video, job, error, resumedAt } = this.state;
     return html`${error && isRefusal(error) ? this.#paywall(error) : errorBox(error, () => location.reload())}
-      ${video ? this.#player : nothing}
+      ${video ? this.#player : nothing} ${this.#title}
       <h1>${video?.title || (video ? "Untitled" : "")}</h1>
       ${resumedAt > 0 ? this.#resumed(resumedAt) : nothing}
       ${job ? jobProgress(job) : nothing}
@@ -261,16 +265,24 @@ export class WatchPage extends View<State> {
   }
 
   #paywall(refusal: ApiError) {
-    const takeOver = () => location.assign(`?takeover&format=${this.#format}`);
+    const takeOver = () => location.assign(`${this.#address(this.#format)}&takeover`);
     this.#wall ??= new Paywall(this.#clients, this.#name ?? "", refusal, takeOver);
     return this.#wall;
+  }
+
+  /** The address of this page in a format; it stays the page of its title. */
+  #address(format: Format): string {
+    const asked = new URLSearchParams(location.search);
+    asked.set("format", format);
+    asked.delete("takeover");
+    return `?${asked}`;
   }
 
   #formats() {
     return html`<nav class="formats" aria-label="Format">
       ${(["hls", "dash"] as const).map(
         (format) =>
-          html`<a href="?format=${format}" aria-current=${format === this.#format ? "true" : nothing}>${format.toUpperCase()}</a>`,
+          html`<a href=${this.#address(format)} aria-current=${format === this.#format ? "true" : nothing}>${format.toUpperCase()}</a>`,
       )}
     </nav>`;
   }

@@ -1,3 +1,11 @@
+/** Requests under way: a page that shows where viewers are waits for them. */
+const underWay = new Set<Promise<unknown>>();
+
+/** Resolves once everything that was told on leaving has arrived, or could not. */
+export async function toldOnLeaving(): Promise<void> {
+  await Promise.all(underWay);
+}
+
 /**
  * Tells the server what it has to know of a session when the page goes, by requests that outlive it. `token` is the access
  * token as it is: there is no time left to renew it.
@@ -24,11 +32,13 @@ export class Leaving {
   #send(verb: string, body: object): void {
     const token = this.#token();
     const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    void fetch(`/v1/${this.#session}:${verb}`, {
+    const request = fetch(`/v1/${this.#session}:${verb}`, {
       method: "POST",
       keepalive: true,
       headers: { "content-type": "application/json", ...authorization },
       body: JSON.stringify(body),
-    });
+    }).catch(() => undefined);
+    underWay.add(request);
+    void request.then(() => underWay.delete(request));
   }
 }
