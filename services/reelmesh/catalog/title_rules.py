@@ -47,6 +47,9 @@ def _word(kind: int) -> str:
 
 
 def _kind(title: Title) -> Iterator[Violation]:
+    if not title.kind:
+        yield "kind", "must be given"
+        return
     word = _word(title.kind)
     if title.kind in PARENTS and not title.parent_title:
         yield "parent_title", f"{word} is part of another title, so it must name it"
@@ -72,6 +75,8 @@ def _organization(organization: str, title: Title) -> Iterator[Violation]:
 
 
 def _localizations(title: Title) -> Iterator[Violation]:
+    if not title.localizations:
+        yield "localizations", "must have one at least"
     seen: set[str] = set()
     for index, localization in enumerate(title.localizations):
         language = localization.language.lower()

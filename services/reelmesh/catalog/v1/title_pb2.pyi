@@ -149,7 +149,7 @@ class Title(_message.Message):
     name: _builtins.str
     """Resource name, "organizations/{organization}/titles/{title}". Output only, but it names the title in an update."""
     kind: Global___Title.Kind.ValueType
-    """What kind of work it is. Immutable."""
+    """What kind of work it is; required when it is made. Immutable."""
     parent_title: _builtins.str
     """Title that it is part of: the series of a season, the season or series of an episode, the work that an extra is
     about. Empty for films and series. Immutable.
@@ -174,7 +174,7 @@ class Title(_message.Message):
     """Who finds it once it is published."""
     @_builtins.property
     def localizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Localization]:
-        """What it is called and what is said of it, by language, one each. Where a viewer's is missing the original
+        """What it is called and what is said of it, by language, one each; every title has one. Where a viewer's is missing the original
         language's is told, and the first one where that is missing too.
         """
 
