@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reelmesh.mesh.errors import FailedPrecondition, NotFound
+from reelmesh.mesh.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
 class ModelUnknown(NotFound):
@@ -33,3 +33,21 @@ class TooFewViewings(FailedPrecondition):
     """There is too little to learn from, or to judge by."""
 
     reason = "TOO_FEW_VIEWINGS"
+
+
+class TitleUnknown(NotFound):
+    """There is no such title, or the viewer may not find it."""
+
+    reason = "TITLE_UNKNOWN"
+
+
+class NotAnEpisode(FailedPrecondition):
+    """Only episodes have a next one."""
+
+    reason = "NOT_AN_EPISODE"
+
+
+class ViewerMissing(InvalidArgument):
+    """Nobody signed in, and no viewer was named."""
+
+    reason = "VIEWER_MISSING"

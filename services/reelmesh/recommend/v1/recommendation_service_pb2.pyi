@@ -119,7 +119,7 @@ class Explanation(_message.Message):
     """Kind of reason."""
     @_builtins.property
     def because_of(self) -> _containers.RepeatedCompositeFieldContainer[_discovery_service_pb2.TitleSummary]:
-        """Titles that speak for it, the strongest first: what the viewer watched."""
+        """Titles that speak for it, the strongest first: what the viewer watched, or the title that it resembles."""
 
     @_builtins.property
     def shared(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -259,6 +259,7 @@ class GetHomeResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
     PERSONAL_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model that chose, "organizations/{organization}/models/{model}"; empty for none."""
     arm: _builtins.str
@@ -269,6 +270,13 @@ class GetHomeResponse(_message.Message):
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
         """Rows, from the top; none is empty."""
 
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Parts of the platform's answer that did not come in time, so that their rows are missing or less than they could be:
+        "trending", "new", "popular", "personalization" (whether the viewer wants a page of their own is not known, so it is
+        not one), "history", "experiment", "titles". Asking again may bring them.
+        """
+
     def __init__(
         self,
         *,
@@ -276,10 +284,11 @@ class GetHomeResponse(_message.Message):
         model: _builtins.str = ...,
         arm: _builtins.str = ...,
         personal: _builtins.bool = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "model", b"model", "personal", b"personal", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "missing", b"missing", "model", b"model", "personal", b"personal", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class RecommendationServiceStub:
-    """RecommendationService chooses what a viewer is shown. A viewer is whom their token says; who did not sign in may be a
-    name that the client keeps, as in playback. Only what the viewer may find is shown, and nothing twice on a page.
+    """RecommendationService chooses what a viewer is shown: films, and series as a whole; in "continue watching" the film or
+    episode itself. A viewer is whom their token says; who did not sign in may be a name that the client keeps, as in
+    playback. Only what the viewer may find is shown, and nothing twice on a page.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.recommend" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
@@ -67,8 +68,9 @@ class RecommendationServiceStub:
 
 
 class RecommendationServiceServicer:
-    """RecommendationService chooses what a viewer is shown. A viewer is whom their token says; who did not sign in may be a
-    name that the client keeps, as in playback. Only what the viewer may find is shown, and nothing twice on a page.
+    """RecommendationService chooses what a viewer is shown: films, and series as a whole; in "continue watching" the film or
+    episode itself. A viewer is whom their token says; who did not sign in may be a name that the client keeps, as in
+    playback. Only what the viewer may find is shown, and nothing twice on a page.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.recommend" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
@@ -159,8 +161,9 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecommendationService:
-    """RecommendationService chooses what a viewer is shown. A viewer is whom their token says; who did not sign in may be a
-    name that the client keeps, as in playback. Only what the viewer may find is shown, and nothing twice on a page.
+    """RecommendationService chooses what a viewer is shown: films, and series as a whole; in "continue watching" the film or
+    episode itself. A viewer is whom their token says; who did not sign in may be a name that the client keeps, as in
+    playback. Only what the viewer may find is shown, and nothing twice on a page.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.recommend" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecommendationServiceStub:
-    """RecommendationService chooses what a viewer is shown. A viewer is whom their token says; who did not sign in may be a
-    name that the client keeps, as in playback. Only what the viewer may find is shown, and nothing twice on a page.
+    """RecommendationService chooses what a viewer is shown: films, and series as a whole; in "continue watching" the film or
+    episode itself. A viewer is whom their token says; who did not sign in may be a name that the client keeps, as in
+    playback. Only what the viewer may find is shown, and nothing twice on a page.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.recommend" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
@@ -69,8 +70,9 @@ class RecommendationServiceStub:
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
-    """RecommendationService chooses what a viewer is shown. A viewer is whom their token says; who did not sign in may be a
-    name that the client keeps, as in playback. Only what the viewer may find is shown, and nothing twice on a page.
+    """RecommendationService chooses what a viewer is shown: films, and series as a whole; in "continue watching" the film or
+    episode itself. A viewer is whom their token says; who did not sign in may be a name that the client keeps, as in
+    playback. Only what the viewer may find is shown, and nothing twice on a page.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.recommend" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
@@ -107,8 +109,9 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """RecommendationService chooses what a viewer is shown. A viewer is whom their token says; who did not sign in may be a
-    name that the client keeps, as in playback. Only what the viewer may find is shown, and nothing twice on a page.
+    """RecommendationService chooses what a viewer is shown: films, and series as a whole; in "continue watching" the film or
+    episode itself. A viewer is whom their token says; who did not sign in may be a name that the client keeps, as in
+    playback. Only what the viewer may find is shown, and nothing twice on a page.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.recommend" and one of the reasons named below; a request
     that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
