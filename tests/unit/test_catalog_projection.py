@@ -12,6 +12,7 @@ from reelmesh.catalog.model import Details, State, Video
 from reelmesh.catalog.projection import Projection
 from reelmesh.events.v1.media_event_pb2 import MediaEvent, VideoDeleted
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.names import VideoName
 from reelmesh.stores.events import MEDIA_EVENTS, PoisonRecord, Record
 
 
@@ -200,6 +201,21 @@ async def test_unknown_facts_and_our_own_are_no_news(projection: Projection, sto
     assert store.videos[VIDEO] == before
 
 
+async def unheard(video: VideoName) -> None:
+    raise AssertionError(f"{video} is not gone")
+
+
+async def test_who_a_video_played_for_hears_that_it_is_gone(projection: Projection) -> None:
+    gone: list[VideoName] = []
+
+    async def lose(video: VideoName) -> None:
+        gone.append(video)
+
+    event = MediaEvent(video=str(VIDEO), video_deleted=VideoDeleted())
+    await handler(projection, lose)(Record(MEDIA_EVENTS, str(VIDEO), event.SerializeToString()))
+    assert gone == [VIDEO]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -213,7 +229,7 @@ async def test_unknown_facts_and_our_own_are_no_news(projection: Projection, sto
 async def test_what_is_no_event_is_poison(projection: Projection, store: MemoryVideoStore, value: bytes) -> None:
     store.videos[VIDEO] = Video(VIDEO, START, START)
     with pytest.raises(PoisonRecord) as caught:
-        await handler(projection)(Record(MEDIA_EVENTS, str(VIDEO), value))
+        await handler(projection, unheard)(Record(MEDIA_EVENTS, str(VIDEO), value))
     assert caught.value.reason == "EVENT_MALFORMED"
 
 
@@ -222,4 +238,4 @@ async def test_a_time_out_of_range_is_poison(projection: Projection, store: Memo
     event = Events().planned(2)
     event.time.seconds = 1 << 60
     with pytest.raises(PoisonRecord):
-        await handler(projection)(Record(MEDIA_EVENTS, str(VIDEO), event.SerializeToString()))
+        await handler(projection, unheard)(Record(MEDIA_EVENTS, str(VIDEO), event.SerializeToString()))

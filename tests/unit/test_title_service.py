@@ -18,7 +18,7 @@ from reelmesh.catalog.v1 import title_service_pb2 as pb
 from reelmesh.catalog.v1.title_pb2 import Availability, Localization, Title
 from reelmesh.catalog.v1.title_service_pb2_grpc import TitleServiceStub, add_TitleServiceServicer_to_server
 from reelmesh.mesh.interceptors import Errors, Validation
-from reelmesh.mesh.names import VideoName
+from reelmesh.mesh.names import TitleName, VideoName
 
 if TYPE_CHECKING:  # the generated stubs have the type, the generated code does not
     from reelmesh.catalog.v1.title_service_pb2_grpc import TitleServiceAsyncStub
@@ -197,3 +197,13 @@ async def test_pages_hold_every_title_once(stub: TitleServiceAsyncStub) -> None:
     assert token == ""
     assert len(seen) == 7
     assert set(seen) == made
+
+
+async def test_a_title_loses_a_video_that_is_gone() -> None:
+    titles = Titles(MemoryTitleStore(), has_video, Notebook(), TickingClock(), CountingIds())
+    made = await titles.create("acme", film(video=VIDEO), "", "users/1")
+    for _ in range(2):
+        await titles.lose(VideoName.parse(VIDEO))
+    now = await titles.get(TitleName.parse(made.name))
+    assert (now.video, now.revision) == ("", 2)
+    await titles.lose(VideoName.parse(VIDEO.replace("1", "2")))

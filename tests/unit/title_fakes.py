@@ -88,6 +88,9 @@ class MemoryTitleStore:
         taken = self.owners.setdefault(video, Taken(title, now))
         return None if taken.title == title else taken
 
+    async def owner(self, video: VideoName) -> TitleName | None:
+        return self.owners[video].title if video in self.owners else None
+
     async def seize(self, video: VideoName, title: TitleName, before: Taken, now: datetime) -> bool:
         if self.owners.get(video) != before:
             return False

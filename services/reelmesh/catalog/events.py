@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from google.protobuf.message import DecodeError
 
 from reelmesh.catalog.model import Deletion
-from reelmesh.catalog.pipeline import EventMalformed
+from reelmesh.catalog.pipeline import EventMalformed, video_of
 from reelmesh.catalog.projection import Projection
 from reelmesh.catalog.title_model import Held
 from reelmesh.events.v1.media_event_pb2 import MediaEvent, VideoDeleted
 from reelmesh.events.v1.title_event_pb2 import TitleEvent
+from reelmesh.mesh.names import VideoName
 from reelmesh.stores.events import MEDIA_EVENTS, TITLES, Handler, PoisonRecord, Publisher, Record
 
 
@@ -22,12 +23,18 @@ def deleted(deletion: Deletion) -> Record:
     return Record(MEDIA_EVENTS, event.video, event.SerializeToString())
 
 
-def handler(projection: Projection) -> Handler:
-    """Return what a subscription calls with each record. It raises PoisonRecord for one that is no MediaEvent."""
+def handler(projection: Projection, lose: Callable[[VideoName], Awaitable[None]]) -> Handler:
+    """Return what a subscription calls with each record; `lose` is told of videos that are gone.
+
+    It raises PoisonRecord for one that is no MediaEvent.
+    """
 
     async def handle(record: Record) -> None:
         try:
-            await projection.apply(MediaEvent.FromString(record.value))
+            event = MediaEvent.FromString(record.value)
+            await projection.apply(event)
+            if event.WhichOneof("event") == "video_deleted":
+                await lose(video_of(event))
         except (DecodeError, EventMalformed) as error:
             raise PoisonRecord("EVENT_MALFORMED", f"not a MediaEvent of a video: {error}") from error
 

@@ -164,6 +164,13 @@ class CassandraTitleStore:
             return None
         return Taken(TitleName(video.organization, earlier.title), earlier.time.replace(tzinfo=UTC))
 
+    async def owner(self, video: VideoName) -> TitleName | None:
+        """Return who has a video."""
+        rows = await self._cassandra.execute(
+            f"SELECT title FROM {_KS}.titles_by_video {_VIDEO}", video.organization, video.id
+        )
+        return TitleName(video.organization, rows[0].title) if rows else None
+
     async def seize(self, video: VideoName, title: TitleName, before: Taken, now: datetime) -> bool:
         """Let a title have a video in place of another; False when that one no longer has it."""
         statement = Statement(

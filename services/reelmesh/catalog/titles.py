@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,6 +51,8 @@ CLAIM_SECONDS = 60.0
 EVERYTHING = "*"
 """Update mask of all that may be written."""
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -95,6 +98,9 @@ class TitleStore(Protocol):
 
     async def take(self, video: VideoName, title: TitleName, now: datetime) -> Taken | None:
         """Let a title have a video; return who has it already, when that is another one."""
+
+    async def owner(self, video: VideoName) -> TitleName | None:
+        """Return who has a video."""
 
     async def seize(self, video: VideoName, title: TitleName, before: Taken, now: datetime) -> bool:
         """Let a title have a video in place of another; False when that one no longer has it."""
@@ -308,6 +314,18 @@ class Titles:
             if written is not None:
                 return written
         raise Unavailable("too many change the title at once")
+
+    async def lose(self, video: VideoName) -> None:
+        """Take a video that is gone away from the title that it played for."""
+        owner = await self._store.owner(video)
+        if owner is None:
+            return
+        try:
+            await self.change(
+                owner, lambda title: overlaid(title, Title(), ["video"]) if title.video == str(video) else title, ""
+            )
+        except TitleUnknown:
+            log.info("%s is gone, and so is the title that it played for", video)
 
     async def load_all(self, names: Iterable[TitleName]) -> Sequence[Title | None]:
         """Return titles in the order of their names; None where there is none."""

@@ -39,7 +39,7 @@ async def build(config: Config, stores: Stores) -> Target:
         return await store.load(name) is not None
 
     titles = Titles(title_store, has_video, announcing, stores.clock, stores.ids)
-    follow = handler(Projection(store, stores.clock))
+    follow = handler(Projection(store, stores.clock), titles.lose)
     return Target(
         name="catalog",
         services=[
