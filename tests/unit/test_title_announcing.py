@@ -29,8 +29,8 @@ async def run_until_said(announcing: Announcing, store: MemoryTitleStore) -> Non
     """Announce until the notes that there are now have been forgotten."""
     notes, said, forget = set(store.notes), asyncio.Event(), store.forget
 
-    async def forgetting(change: Change) -> None:
-        await forget(change)
+    async def forgetting(*changes: Change) -> None:
+        await forget(*changes)
         if not notes & set(store.notes):
             said.set()
 

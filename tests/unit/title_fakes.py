@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,8 +50,12 @@ class MemoryTitleStore:
     async def index(self, held: Held) -> None:
         self.indexed[TitleName.parse(held.title.name)] = held
 
-    async def forget(self, change: Change) -> None:
-        self.notes.pop(change.id, None)
+    async def heads(self, names: Sequence[TitleName]) -> Mapping[TitleName, int]:
+        return {name: len(self.revisions_of[name]) for name in names if name in self.revisions_of}
+
+    async def forget(self, *changes: Change) -> None:
+        for change in changes:
+            self.notes.pop(change.id, None)
 
     async def intended(self, minute: datetime) -> Sequence[Change]:
         return [note for note in self.notes.values() if note.time.replace(second=0, microsecond=0) == minute]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -19,10 +19,8 @@ from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import TitleName
 
-AT_ONCE = 500
+AT_ONCE = 200
 """Changes that are published together."""
-READS_AT_ONCE = 32
-"""Titles that are looked at again side by side."""
 WAITING = 100_000
 """Changes that wait in memory for Kafka; what is more is left to the sweep."""
 RETRY = timedelta(seconds=1)
@@ -46,8 +44,11 @@ class ChangeStore(Protocol):
     async def index(self, held: Held) -> None:
         """Write what lists say of a title, or take it out of them; an older revision changes nothing."""
 
-    async def forget(self, change: Change) -> None:
-        """Take the note away."""
+    async def heads(self, names: Sequence[TitleName]) -> Mapping[TitleName, int]:
+        """Return the latest revisions of titles."""
+
+    async def forget(self, *changes: Change) -> None:
+        """Take notes away."""
 
     async def intended(self, minute: datetime) -> Sequence[Change]:
         """Return the notes of a minute."""
@@ -101,24 +102,14 @@ class Announcing:
 
     async def _say(self, batch: Sequence[tuple[Change, Held]]) -> None:
         """Publish titles until each is said as it is now, then forget the notes. Raises Unavailable."""
-        slots = asyncio.Semaphore(READS_AT_ONCE)
-        said = {held.title.name: held for _, held in batch}
-
-        async def newer(name: str, held: Held) -> Held | None:
-            async with slots:
-                now = await self._store.load(TitleName.parse(name))
-            return now if now is not None and now.revision > held.revision else None
-
-        async def forget(change: Change) -> None:
-            async with slots:
-                await self._store.forget(change)
-
-        tell = dict(said)
+        tell = {TitleName.parse(held.title.name): held for _, held in batch}
         while tell:
             await self._events.publish((self._ids.new(), held) for held in tell.values())
-            looked = await asyncio.gather(*(newer(name, held) for name, held in tell.items()))
-            tell = {held.title.name: held for held in looked if held is not None}
-        await asyncio.gather(*(forget(change) for change, _ in batch))
+            heads = await self._store.heads(list(tell))
+            behind = [name for name, held in tell.items() if heads.get(name, 0) > held.revision]
+            looked = await asyncio.gather(*map(self._store.load, behind))
+            tell = {name: held for name, held in zip(behind, looked, strict=True) if held is not None}
+        await self._store.forget(*(change for change, _ in batch))
 
     async def _sweeping(self) -> None:
         while True:
@@ -141,12 +132,11 @@ class Announcing:
         for start in range(0, len(changes), AT_ONCE):
             some = changes[start : start + AT_ONCE]
             found = await asyncio.gather(*(self._store.load(change.name) for change in some))
-            for change, held in zip(some, found, strict=True):
-                if held is None:
-                    await self._store.forget(change)  # it was never made
-                else:
-                    await self._store.index(held)
-            await self._say([(change, held) for change, held in zip(some, found, strict=True) if held is not None])
+            # Those that are not there were never made.
+            there = [(change, held) for change, held in zip(some, found, strict=True) if held is not None]
+            await asyncio.gather(*(self._store.index(held) for _, held in there))
+            await self._say(there)
+            await self._store.forget(*some)
 
 
 def _minute(time: datetime) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from reelmesh.catalog.title_model import Change, Held, Revision
@@ -15,6 +15,9 @@ from reelmesh.stores.migrations import keyspace_of
 
 REVISIONS_KEPT = 500
 """Revisions of a title that are kept."""
+
+NAMES_AT_ONCE = 50
+"""Titles that are looked at in one statement."""
 
 _KS = keyspace_of("catalog")
 _THIS = "WHERE organization = ? AND title = ?"
@@ -40,7 +43,8 @@ class CassandraTitleStore:
         """Note that a change is about to be tried."""
         await self._cassandra.execute(
             f"INSERT INTO {_KS}.title_changes (minute, id, organization, title) VALUES (?, ?, ?, ?)",
-            *self._note(change),
+            minute_of(change.time),
+            change.id,
             change.name.organization,
             change.name.id,
         )
@@ -102,11 +106,29 @@ class CassandraTitleStore:
             statements.append(part)
         await asyncio.gather(*(self._cassandra.execute(each.cql, *each.parameters) for each in statements))
 
-    async def forget(self, change: Change) -> None:
-        """Take the note away."""
-        await self._cassandra.execute(
-            f"DELETE FROM {_KS}.title_changes WHERE minute = ? AND id = ?", *self._note(change)
-        )
+    async def heads(self, names: Sequence[TitleName]) -> Mapping[TitleName, int]:
+        """Return the latest revisions of titles."""
+        ids: dict[str, list[str]] = {}
+        for name in names:
+            ids.setdefault(name.organization, []).append(name.id)
+        found = {}
+        for organization, titles in ids.items():
+            for start in range(0, len(titles), NAMES_AT_ONCE):
+                rows = await self._cassandra.execute(
+                    f"SELECT DISTINCT title, head FROM {_KS}.titles WHERE organization = ? AND title IN ?",
+                    organization,
+                    titles[start : start + NAMES_AT_ONCE],
+                )
+                found.update({TitleName(organization, row.title): row.head for row in rows})
+        return found
+
+    async def forget(self, *changes: Change) -> None:
+        """Take notes away."""
+        minutes: dict[datetime, list[str]] = {}
+        for change in changes:
+            minutes.setdefault(minute_of(change.time), []).append(change.id)
+        for minute, ids in minutes.items():
+            await self._cassandra.execute(f"DELETE FROM {_KS}.title_changes WHERE minute = ? AND id IN ?", minute, ids)
 
     async def intended(self, minute: datetime) -> Sequence[Change]:
         """Return the notes of a minute."""
@@ -186,10 +208,6 @@ class CassandraTitleStore:
                 f"DELETE FROM {_KS}.titles_by_video {_VIDEO} IF title = ?", (video.organization, video.id, title.id)
             )
         )
-
-    @staticmethod
-    def _note(change: Change) -> tuple[datetime, str]:
-        return minute_of(change.time), change.id
 
 
 def minute_of(time: datetime) -> datetime:

@@ -81,8 +81,8 @@ class TitleStore(Protocol):
     async def index(self, held: Held) -> None:
         """Write what lists say of a title, or take it out of them; an older revision changes nothing."""
 
-    async def forget(self, change: Change) -> None:
-        """Take the note away."""
+    async def forget(self, *changes: Change) -> None:
+        """Take notes away."""
 
     async def revision(self, name: TitleName, number: int) -> Revision | None:
         """Return a revision."""
