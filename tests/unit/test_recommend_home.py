@@ -285,7 +285,7 @@ async def test_the_library_is_followed(world: World) -> None:
     await world.stockroom.renew()
     after = rows_of(await world.home(size=4))
     assert before.keys() > after.keys()
-    assert set(before["for_you"]) <= set(SPACE)
+    assert set(before["because_you_watched 200"]) <= set(SPACE)
 
 
 async def test_what_resembles_a_title(world: World) -> None:
