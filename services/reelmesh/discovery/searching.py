@@ -1,0 +1,201 @@
+"""Search: from a query to a page of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tantivy import Occur, Query
+
+from reelmesh.discovery import demand, facets, filters, pages, planning, ranking
+from reelmesh.discovery.analysis import base_language
+from reelmesh.discovery.demand import Demand
+from reelmesh.discovery.errors import ModelMissing
+from reelmesh.discovery.highlights import Highlighter
+from reelmesh.discovery.meaning import Meaning
+from reelmesh.discovery.model import MAX_DEPTH, MAX_TOTAL, Mode, SearchQuery, SearchResult, Viewer
+from reelmesh.discovery.pages import Orders, Ranked
+from reelmesh.discovery.parsing import Parsed, parse
+from reelmesh.discovery.planning import Level, Lexicon
+from reelmesh.discovery.summaries import summary
+from reelmesh.discovery.v1.discovery_service_pb2 import SearchResponse
+from reelmesh.discovery.views import Found, View
+
+ENOUGH = 5
+"""Titles that have to be found as a query stands, or misspelt words are looked at too."""
+FUSION = 60.0
+"""Of reciprocal rank fusion (Cormack et al., 2009): 1 / (FUSION + rank), summed over the lists that a title is in."""
+MEANING_BESIDE = 0.4
+"""What the list by meaning counts where words were found as they stand, compared with the list by letters."""
+MEANING_ALONE = 1.0
+"""What it counts where they were not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lexical:
+    """What was found by letters."""
+
+    level: Level
+    clauses: filters.Clauses
+    """Of the words at that level."""
+    count: int
+    ranked: Ranked
+
+
+class Searching:
+    """Answers queries. Any thread may ask."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+
+    def search(
+        self, query: SearchQuery, view: View, demanded: Demand, meaning: Meaning | None, now: float
+    ) -> SearchResult:
+        """Return a page of what was found. Raises the errors of the contract."""
+        filters.check(query.filters, query.facets)
+        parsed = parse(query.text)
+        if query.mode is Mode.SEMANTIC and meaning is None:
+            raise ModelMissing("this installation has no model that knows what words mean")
+        asked = pages.fingerprint(query)
+        start = pages.begin(query.page_token, asked)
+        allowed = view.clauses(query.viewer, query.filters, now)
+        lexical = _lexical(parsed, query, view, demanded, allowed, now)
+        ranked, found = _fused(parsed, query, lexical, view, meaning, allowed)
+        count = _count(found, lexical, view, allowed)
+        if start:
+            ranked = self._orders.get(asked) or ranked
+        elif len(ranked.ordinals) > query.size:
+            self._orders.put(asked, ranked)
+        highlighter = Highlighter(
+            parsed, view.table.languages | {base_language(query.viewer.language)}, lexical.level > Level.STRICT
+        )
+        return SearchResult(
+            hits=_hits(pages.window(ranked, start, query.size), view, query.viewer, allowed, highlighter, now),
+            facets=facets.count(view.searcher, allowed + found, query.facets),
+            total=min(count, MAX_TOTAL),
+            next_page_token=pages.after(start, query.size, count, asked),
+        )
+
+
+def rank(found: Sequence[Found], view: View, demanded: Demand, viewer: Viewer, now: float) -> Ranked:
+    """Put what was found, with the documents' priors in its scores, in its exact order now, where the viewer is."""
+    addresses = [address for each in found for address in each.addresses]
+    if not addresses:
+        return Ranked((), ())
+    ordinals, first = np.unique(np.concatenate([each.ordinals for each in found]), return_index=True)
+    scores = np.concatenate([each.scores for each in found])[first]
+    relevance = scores / np.asarray(view.values("prior", [addresses[at] for at in first.tolist()]))
+    columns = view.table.columns
+    priors = ranking.prior(
+        demand.at(demanded.popular(viewer.territory), ordinals),
+        ranking.freshness(columns.released[ordinals], now),
+        columns.weight[ordinals],
+    )
+    final = relevance * priors
+    order = np.lexsort((ordinals, -final))[:MAX_DEPTH]
+    return Ranked(tuple(ordinals[order].tolist()), tuple(final[order].tolist()))
+
+
+def retrieve(clauses: filters.Clauses, view: View, demanded: Demand, viewer: Viewer, limit: int) -> list[Found]:
+    """Find what fulfills clauses, the best by its document's prior, and whatever is popular where the viewer is.
+
+    Where more is found than can be put in order, a title that is popular in one country only would be lost behind what
+    is popular everywhere: so those are looked for on their own.
+    """
+    found = [view.find(clauses, limit, weight="prior")]
+    head = demanded.head(viewer.territory) if found[0].count > limit else []
+    if head:
+        local = Query.const_score_query(Query.term_set_query(view.schema, "ordinal", head), 0.0)
+        found.append(view.find([*clauses, (Occur.Must, local)], limit, weight="prior"))
+    return found
+
+
+def lexicon(view: View, viewer: Viewer) -> Lexicon:
+    """Return what is known of all words."""
+    return Lexicon(view.schema, view.searcher, view.table.languages, base_language(viewer.language))
+
+
+def _lexical(
+    parsed: Parsed, query: SearchQuery, view: View, demanded: Demand, allowed: filters.Clauses, now: float
+) -> Lexical:
+    if query.mode is Mode.SEMANTIC:
+        return Lexical(Level.RELAXED, [], 0, Ranked((), ()))
+    clauses: filters.Clauses = []
+    found: list[Found] = []
+    level = Level.STRICT
+    for level in Level:
+        clauses = planning.plan(parsed, lexicon(view, query.viewer), level) or everything()
+        found = retrieve(allowed + clauses, view, demanded, query.viewer, MAX_DEPTH)
+        if found[0].count >= (ENOUGH if level is Level.STRICT else 1) or not parsed.clauses:
+            break
+    return Lexical(level, clauses, found[0].count, rank(found, view, demanded, query.viewer, now))
+
+
+def everything() -> filters.Clauses:
+    """Return the clause of a query without words."""
+    return [(Occur.Must, Query.const_score_query(Query.all_query(), 1.0))]
+
+
+def _fused(
+    parsed: Parsed,
+    query: SearchQuery,
+    lexical: Lexical,
+    view: View,
+    meaning: Meaning | None,
+    allowed: filters.Clauses,
+) -> tuple[Ranked, filters.Clauses]:
+    """Return the order of all that was found, by letters and by meaning, and the clause of it."""
+    if meaning is None or query.mode is Mode.LEXICAL or not parsed.clauses or not parsed.plain:
+        return lexical.ranked, lexical.clauses
+    alone = query.mode is Mode.SEMANTIC
+    near = meaning.near(query.text, view, allowed, bounded=not alone)
+    if not near.ordinals and not alone:
+        return lexical.ranked, lexical.clauses
+    by_meaning = Query.const_score_query(Query.term_set_query(view.schema, "ordinal", list(near.ordinals)), 0.0)
+    if alone:
+        return near, [(Occur.Must, by_meaning)]
+    weight = MEANING_BESIDE if lexical.level is Level.STRICT else MEANING_ALONE
+    either = Query.boolean_query([(Occur.Should, Query.boolean_query(lexical.clauses)), (Occur.Should, by_meaning)])
+    return fuse(lexical.ranked, near, weight), [(Occur.Must, either)]
+
+
+def fuse(first: Ranked, second: Ranked, weight: float) -> Ranked:
+    """Put two orders together by reciprocal rank; `weight` is what the second counts."""
+    scores: dict[int, float] = {}
+    for ranked, counts in ((first, 1.0), (second, weight)):
+        for at, ordinal in enumerate(ranked.ordinals, 1):
+            scores[ordinal] = scores.get(ordinal, 0.0) + counts / (FUSION + at)
+    order = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:MAX_DEPTH]
+    return Ranked(tuple(ordinal for ordinal, _ in order), tuple(score for _, score in order))
+
+
+def _count(found: filters.Clauses, lexical: Lexical, view: View, allowed: filters.Clauses) -> int:
+    if found is lexical.clauses:
+        return lexical.count
+    return view.find(allowed + found, 1).count
+
+
+def _hits(
+    page: Iterable[tuple[int, float]],
+    view: View,
+    viewer: Viewer,
+    allowed: filters.Clauses,
+    highlighter: Highlighter,
+    now: float,
+) -> list[SearchResponse.Hit]:
+    ordered = list(page)
+    titles = view.by_ordinal((ordinal for ordinal, _ in ordered), allowed)
+    parents = view.parents(titles.values())
+    hits: list[SearchResponse.Hit] = []
+    for ordinal, score in ordered:
+        title = titles.get(ordinal)
+        if title is not None:  # it may have ended since the first page
+            hits.append(
+                SearchResponse.Hit(
+                    title=summary(title, viewer, now, parents),
+                    highlights=highlighter.of(title, viewer.language),
+                    score=score,
+                )
+            )
+    return hits
