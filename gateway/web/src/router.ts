@@ -1,3 +1,5 @@
+import { rememberScroll, restoreScroll } from "./ui/scrolling";
+
 /** Makes the element of a page from the part of the path that its pattern names. */
 export type Page = (part: string) => Promise<HTMLElement> | HTMLElement;
 
@@ -10,8 +12,8 @@ export interface Route {
 
 /** Go to an address within the site, as a link to it does. */
 export function navigate(path: string): void {
+  rememberScroll();
   history.pushState(null, "", path);
-  window.scrollTo(0, 0);
   window.dispatchEvent(new PopStateEvent("popstate"));
 }
 
@@ -48,12 +50,22 @@ export function startRouter(outlet: HTMLElement, routes: Route[], shown: () => v
       return;
     }
     event.preventDefault();
+    rememberScroll();
     history.pushState(null, "", link.href);
     window.scrollTo(0, 0);
     outlet.focus({ preventScroll: true });
     void show();
   });
-  window.addEventListener("popstate", () => void show());
+  // The browser would do so before the page has asked for what it shows.
+  history.scrollRestoration = "manual";
+  window.addEventListener("popstate", ({ state }) => {
+    void show().then(() => {
+      // A part of the page that was linked to is where the browser has gone already.
+      if (location.hash === "") {
+        restoreScroll(state, outlet);
+      }
+    });
+  });
   void show();
 }
 

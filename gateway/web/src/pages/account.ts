@@ -2,11 +2,13 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { html, nothing } from "lit";
 import type { Clients } from "../api/clients";
 import { type ApiError, toApiError } from "../api/errors";
+import { PersonalizationSwitch } from "../discovery/personalization";
 import { type Order, Order_State } from "../gen/reelmesh/billing/v1/price_pb";
 import type { Device } from "../gen/reelmesh/identity/v1/user_pb";
 import { type ConsentWord, saidConsent, sayConsent } from "../player/telemetry/consent";
 import { errorBox } from "../ui/parts";
 import { View } from "../ui/view";
+import "../discovery/discovery.css";
 
 const STATES: Readonly<Record<Order_State, string>> = {
   [Order_State.UNSPECIFIED]: "",
@@ -36,10 +38,12 @@ interface State {
 /** `/account`: who is signed in, where else, and what they bought. */
 export class AccountPage extends View<State> {
   readonly #clients: Clients;
+  readonly #personalization: PersonalizationSwitch;
 
   constructor(clients: Clients) {
     super({ devices: undefined, orders: [], error: undefined });
     this.#clients = clients;
+    this.#personalization = new PersonalizationSwitch(clients);
   }
 
   override connectedCallback(): void {
@@ -118,7 +122,8 @@ export class AccountPage extends View<State> {
         <select id="consent" @change=${say}>
           ${said === undefined ? html`<option disabled selected>Not said</option>` : nothing} ${words}
         </select>
-      </p>`;
+      </p>
+      ${this.#personalization}`;
   }
 
   #order(order: Order) {
