@@ -105,16 +105,17 @@ export class TitleRow extends View<State> {
     }
   };
 
+  /** A button at its end keeps the focus that it would lose if it were disabled. */
   protected override render() {
     const { heading, tiles, before, after } = this.state;
     return html`<section aria-labelledby=${this.#id}>
       <div class="row-head">
         <h2 id=${this.#id}>${heading}</h2>
         <div class="row-buttons" ?hidden=${!before && !after}>
-          <button type="button" class="icon" aria-label="Back in ${heading}" ?disabled=${!before} @click=${() => this.#move(-1)}>
+          <button type="button" class="icon" aria-label="Back in ${heading}" aria-disabled=${!before} @click=${() => this.#move(-1)}>
             <span aria-hidden="true">‹</span>
           </button>
-          <button type="button" class="icon" aria-label="On in ${heading}" ?disabled=${!after} @click=${() => this.#move(1)}>
+          <button type="button" class="icon" aria-label="On in ${heading}" aria-disabled=${!after} @click=${() => this.#move(1)}>
             <span aria-hidden="true">›</span>
           </button>
         </div>
