@@ -36,7 +36,7 @@ demo: setup  ## Upload a film, encode it, and print where to watch it: make demo
 	@$(BIN)/reelmesh up
 	@$(BIN)/python -m reelmesh_tools.demo $(if $(FILE),"$(FILE)")
 
-screens: setup  ## Take the pictures in docs/ of a platform that `reelmesh simulate` has watched
+screens: setup  ## Take the pictures in docs/ of a platform that has a library and was watched by `reelmesh simulate`
 	@$(BIN)/python -m reelmesh_tools.screens
 
 test: setup  ## Run every test, on real servers
