@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reelmesh.mesh.errors import FailedPrecondition, InvalidArgument, NotFound
+from reelmesh.mesh.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 
 
 class QueryInvalid(InvalidArgument):
@@ -43,3 +43,15 @@ class TitleUnknown(NotFound):
     """There is no such title, or the viewer may not find it."""
 
     reason = "TITLE_UNKNOWN"
+
+
+class TooBusy(ResourceExhausted):
+    """More searches wait than the replica can do soon."""
+
+    reason = "TOO_BUSY"
+
+
+class IndexNotReady(Unavailable):
+    """The replica's index has not caught up with the catalog yet; another one's may have."""
+
+    reason = "INDEX_NOT_READY"

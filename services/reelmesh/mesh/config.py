@@ -295,6 +295,22 @@ class RecommendConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryConfig:
+    """Searching and browsing."""
+
+    path: Path = Path("discovery")
+    """Folder of the indexes; each process has a folder of its own within, by its name."""
+    memory_mb: int = 128
+    """Memory that is filled before a part of an index is written, in MiB; it is taken twice while one is rebuilt."""
+    threads: int = 0
+    """Searches that a process does at once; 0 for as many as there are processors."""
+    waiting: int = 200
+    """Searches that may wait for those; one more is refused, and another replica may have room."""
+    popularity_seconds: float = 30
+    """Seconds between two looks at what is watched."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Workers."""
 
@@ -311,7 +327,8 @@ class Config:
     mesh: MeshConfig
     """Identity of services."""
     services: Mapping[str, tuple[str, ...]]
-    """Addresses of each service, "host:port"; a process that serves one listens on the first."""
+    """Addresses of each service, "host:port"; a process that serves one listens at the first, or at the one that its
+    --replica says."""
     environment: str = "local"
     """Name of the installation, for traces."""
     home: Path = Path()
@@ -340,6 +357,8 @@ class Config:
     """Reports."""
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     """Recommendations."""
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    """Searching."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     """Workers."""
 
