@@ -55,6 +55,7 @@ _TERM_FIELDS = (
     "name",  # the title's resource name
     "video",  # name of the video
     "parent",  # name of the title that it is part of
+    "member",  # names of a collection's titles
     "scope",  # "{organization}/{audience}" of what is published
     "where",  # countries in which it is available as of its indexing, or "*"
     "age",  # see availability.age_terms
@@ -115,6 +116,8 @@ def document(title: Title, standing: Standing) -> Document:
         made.add_text("video", title.video)
     if title.parent_title:
         made.add_text("parent", title.parent_title)
+    for member in title.members:
+        made.add_text("member", member)
     _add_filters(made, title, standing)
     _add_facets(made, title)
     _add_texts(made, title)

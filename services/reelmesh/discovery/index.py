@@ -51,6 +51,8 @@ WRITER_BYTES = 64 << 20
 """Memory of documents that are not written yet."""
 BATCH = 256
 """Titles that are indexed together."""
+MAX_COLLECTIONS = 20
+"""Collections that a title's page names at most."""
 PRIOR_STEP = 1 / 16
 """A document says its title's popularity, from 0 to 1, to about this much."""
 PRIORS_AT_ONCE = 5000
@@ -192,6 +194,8 @@ class Index:
             above = view.by_name([title.parent_title], allowed).get(title.parent_title)
             if above is not None:
                 made.parent.CopyFrom(summaries.summary(above, viewer, now, view.parents([above])))
+        collections = self._linked("member", title, view, allowed, MAX_COLLECTIONS)
+        made.collections.extend(summaries.summary(each, viewer, now, {}) for each in collections)
         return made
 
     def get(self, names: Sequence[str], viewer: Viewer) -> list[TitleSummary]:
@@ -277,9 +281,13 @@ class Index:
         if title.kind == Title.KIND_COLLECTION:
             members = view.by_name(title.members, allowed)
             return [members[each] for each in title.members if each in members]
-        below = Query.const_score_query(Query.term_query(self._schema, "parent", title.name, "basic"), 0.0)
-        clauses = [*allowed, (Occur.Must, below)]
-        ordinals = browsing.by_number(view, clauses)[:MAX_DEPTH]
+        return self._linked("parent", title, view, allowed, MAX_DEPTH)
+
+    def _linked(self, field: str, title: Title, view: View, allowed: filters.Clauses, most: int) -> list[Title]:
+        """Return titles that name this one in a field, in the order of their numbers."""
+        naming = Query.const_score_query(Query.term_query(self._schema, field, title.name, "basic"), 0.0)
+        clauses = [*allowed, (Occur.Must, naming)]
+        ordinals = browsing.by_number(view, clauses)[:most]
         found = view.by_ordinal(ordinals, clauses)
         return [found[each] for each in ordinals if each in found]
 

@@ -159,7 +159,7 @@ export class TitlePage extends View<State> {
   }
 
   #page(details: GetTitleDetailsResponse, title: TitleSummary) {
-    const { description, credits, extras, tags } = details;
+    const { description, credits, extras, tags, collections } = details;
     return html`<article class="about">
       <div class="hero">
         ${frame(title, WIDE, "min(100vw, 72rem)")}
@@ -177,6 +177,14 @@ export class TitlePage extends View<State> {
         ${tags.map((tag) => html`<li><a href=${browsePath("tag", tag)}>#${tag}</a></li>`)}
       </ul>
       ${this.#parts(details, title)} ${creditsSection(credits)}
+      ${
+        collections.length > 0
+          ? titleRow(
+              "In collections",
+              collections.map((each) => tile(each)),
+            )
+          : nothing
+      }
       ${
         extras.length > 0
           ? titleRow(

@@ -673,6 +673,7 @@ class GetTitleDetailsResponse(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     EXTRAS_FIELD_NUMBER: _builtins.int
+    COLLECTIONS_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is about."""
     original_language: _builtins.str
@@ -707,6 +708,10 @@ class GetTitleDetailsResponse(_message.Message):
     def extras(self) -> _containers.RepeatedCompositeFieldContainer[Global___TitleSummary]:
         """Trailers and the like."""
 
+    @_builtins.property
+    def collections(self) -> _containers.RepeatedCompositeFieldContainer[Global___TitleSummary]:
+        """Collections that it is in, as far as the viewer may find them; up to twenty."""
+
     def __init__(
         self,
         *,
@@ -719,10 +724,11 @@ class GetTitleDetailsResponse(_message.Message):
         parts: _abc.Iterable[Global___TitleSummary] | None = ...,
         parent: Global___TitleSummary | None = ...,
         extras: _abc.Iterable[Global___TitleSummary] | None = ...,
+        collections: _abc.Iterable[Global___TitleSummary] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["age_rating", b"age_rating", "parent", b"parent", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_rating", b"age_rating", "credits", b"credits", "description", b"description", "extras", b"extras", "original_language", b"original_language", "parent", b"parent", "parts", b"parts", "tags", b"tags", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_rating", b"age_rating", "collections", b"collections", "credits", b"credits", "description", b"description", "extras", b"extras", "original_language", b"original_language", "parent", b"parent", "parts", b"parts", "tags", b"tags", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
