@@ -112,7 +112,7 @@ class Chooser:
             seen = self._places[list(likes.seen)]
             scores[seen[seen >= 0]] = 0
             together = self._works[best(scores, CANDIDATES)].tolist()
-        profile = self.stock.content.scores(self.stock.content.profile(likes.profile))
+        profile = self.stock.content.scores(self.stock.content.mix(likes.profile).vector)
         profile[list(likes.seen)] = 0
         profile[profile < ALIKE_AT_ALL] = 0
         alike = best(profile, CANDIDATES)

@@ -19,6 +19,7 @@ Rows = NDArray[np.int32]
 Scores = NDArray[np.float32]
 PROFILE = 96
 """Features that a profile of several titles keeps, the heaviest: the others hardly count and cost as much."""
+_NOWHERE: NDArray[np.int64] = np.zeros(0, np.int64)
 _NONE: Scores = np.zeros(0, np.float32)
 
 
@@ -28,6 +29,32 @@ class Vector:
 
     columns: NDArray[np.int64]
     weights: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Several titles together."""
+
+    columns: NDArray[np.int64]
+    shares: Scores
+    """What each of them adds to the weight of each feature, a row each."""
+
+    @property
+    def vector(self) -> Vector:
+        """Their mean, by the features that weigh the most: the others hardly count and cost as much."""
+        summed: Scores = self.shares.sum(axis=0)
+        if len(summed) <= PROFILE:
+            return Vector(self.columns, summed)
+        heaviest = np.sort(np.argpartition(-summed, PROFILE)[:PROFILE])
+        return Vector(self.columns[heaviest], summed[heaviest])
+
+    def parts(self, vector: Vector) -> Scores:
+        """Return how much each of them makes a title like all of them."""
+        places = np.searchsorted(self.columns, vector.columns)
+        places[places == len(self.columns)] = 0
+        same = self.columns[places] == vector.columns if len(self.columns) else np.zeros(len(places), np.bool_)
+        found: Scores = self.shares[:, places[same]] @ vector.weights[same]
+        return found
 
 
 class ContentIndex:
@@ -57,23 +84,18 @@ class ContentIndex:
         """Return the features of a title; their weights have the length 1."""
         features = np.frombuffer(self._titles[row].features, np.uint32) if self._titles[row].features else None
         if features is None:
-            return Vector(np.zeros(0, np.int64), _NONE)
+            return Vector(_NOWHERE, _NONE)
         columns = np.searchsorted(self._known, features)
         return Vector(columns, self._weights[columns] / self._norms[row])
 
-    def profile(self, weights: Mapping[int, float]) -> Vector:
-        """Return the mean of several titles' features, given their rows with weights."""
-        vectors = [(self.vector(row), weight) for row, weight in weights.items()]
-        if not vectors:
-            return Vector(np.zeros(0, np.int64), _NONE)
-        total = sum(weights.values()) or 1.0
-        columns, places = np.unique(np.concatenate([vector.columns for vector, _ in vectors]), return_inverse=True)
-        parts = np.concatenate([vector.weights * (weight / total) for vector, weight in vectors])
-        summed = np.bincount(places, parts, len(columns)).astype(np.float32)
-        if len(columns) > PROFILE:
-            heaviest = np.sort(np.argpartition(-summed, PROFILE)[:PROFILE])
-            columns, summed = columns[heaviest], summed[heaviest]
-        return Vector(columns, summed)
+    def mix(self, weights: Mapping[int, float]) -> Mix:
+        """Put several titles together, given their rows with weights."""
+        vectors = [self.vector(row) for row in weights]
+        columns = np.unique(np.concatenate([vector.columns for vector in vectors])) if vectors else _NOWHERE
+        shares = np.zeros((len(vectors), len(columns)), np.float32)
+        for place, (vector, weight) in enumerate(zip(vectors, weights.values(), strict=True)):
+            shares[place, np.searchsorted(columns, vector.columns)] = vector.weights * np.float32(weight)
+        return Mix(columns, shares / max(sum(weights.values()), 1e-9))
 
     def scores(self, vector: Vector) -> Scores:
         """Return how much each title is like what has these features; 0 for what has nothing in common with it."""
@@ -83,9 +105,3 @@ class ContentIndex:
             # A title is in a feature's postings once, so that this adds up as it should.
             found[self._rows[begin:end]] += self._values[begin:end] * np.float32(weight)
         return found
-
-    def likeness(self, vector: Vector, row: int) -> float:
-        """Return how much one title is like what has these features."""
-        own = self.vector(row)
-        _, here, there = np.intersect1d(vector.columns, own.columns, assume_unique=True, return_indices=True)
-        return float(vector.weights[here] @ own.weights[there])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+import numpy as np
+
 from reelmesh.recommend.candidates import Chooser, Likes
-from reelmesh.recommend.factors import Taste
+from reelmesh.recommend.factors import Floats
 from reelmesh.recommend.library import Title
 from reelmesh.recommend.ranking import Ranked
 
+_NOTHING: Floats = np.zeros(0, np.float32)
 MOST = 3
 """Titles that are named as a reason, at most."""
-SHARE = 0.15
-"""Part of all that speaks for a title that one has to have to be named."""
+NEARLY = 0.5
+"""Part of what the strongest says for a title that another has to say to be named beside it."""
 
 
 class Reason(Enum):
@@ -36,40 +39,39 @@ class Explanation:
     reason: Reason
     because_of: Sequence[str] = field(default=())
     """Ids of works that the viewer watched, the strongest first."""
-    shared: Sequence[str] = field(default=())
-    """Genres and people that it has in common with those."""
 
 
 def of_similar(chooser: Chooser, ranked: Ranked, row: int) -> Explanation:
     """Say why a title is among those that resemble another."""
-    one, other = chooser.stock.works[row], chooser.stock.works[ranked.row]
     reason = Reason.TOGETHER if ranked.together > ranked.alike else Reason.ALIKE
-    return Explanation(reason, (one.id,), in_common(other, [one]))
+    return Explanation(reason, (chooser.stock.works[row].id,))
 
 
-def of_choice(chooser: Chooser, ranked: Ranked, likes: Likes) -> Explanation | None:
-    """Say why a title was chosen for a viewer; None where nothing that they watched speaks for it."""
-    if ranked.together > ranked.alike and likes.taste is not None:
-        speaking = _by_taste(chooser, ranked.row, likes.taste)
-        reason = Reason.TOGETHER
-    else:
-        own = chooser.stock.content.vector(ranked.row)
-        speaking = {row: weight * chooser.stock.content.likeness(own, row) for row, weight in likes.profile.items()}
-        reason = Reason.ALIKE
-    total = sum(value for value in speaking.values() if value > 0)
-    strongest = sorted(speaking, key=lambda row: -speaking[row])[:MOST]
-    named = [chooser.stock.works[row] for row in strongest if speaking[row] > SHARE * total]
-    if not named:
-        return None
-    shared = in_common(chooser.stock.works[ranked.row], named)
-    return Explanation(reason, [work.id for work in named], shared)
+class Explaining:
+    """Says why titles were chosen for a viewer."""
 
+    def __init__(self, chooser: Chooser, likes: Likes) -> None:
+        self._chooser = chooser
+        self._likes = likes
+        self._profile = list(likes.profile)
+        self._mix = chooser.stock.content.mix(likes.profile)
 
-def _by_taste(chooser: Chooser, row: int, taste: Taste) -> Mapping[int, float]:
-    """Return what each watched work adds to the score of one that the model knows."""
-    parts = taste.contributions(chooser.factors_of([row]))[0].tolist()
-    rows = chooser.stock.rows
-    return {rows[title]: part for title, part in zip(taste.titles, parts, strict=True) if title in rows}
+    def of(self, ranked: Ranked) -> Explanation | None:
+        """Say why one was; None where nothing that they watched speaks for it."""
+        if ranked.together > ranked.alike and self._likes.taste is not None:
+            reason, works, parts = Reason.TOGETHER, self._likes.taste.titles, self._together(ranked.row)
+        else:
+            works = [self._chooser.stock.works[row].id for row in self._profile]
+            reason, parts = Reason.ALIKE, self._mix.parts(self._chooser.stock.content.vector(ranked.row))
+        strongest = np.argsort(-parts, kind="stable")[:MOST].tolist()
+        least = max(NEARLY * float(parts[strongest[0]]), 0.0) if strongest else 0.0
+        named = [works[place] for place in strongest if parts[place] > 0 and parts[place] >= least]
+        return Explanation(reason, named) if named else None
+
+    def _together(self, row: int) -> Floats:
+        """Return what each watched title that the model knows adds to the score of one."""
+        taste = self._likes.taste
+        return taste.contributions(self._chooser.factors_of([row]))[0] if taste is not None else _NOTHING
 
 
 def in_common(one: Title, others: Sequence[Title]) -> Sequence[str]:

@@ -11,8 +11,8 @@ from reelmesh.discovery.v1.discovery_service_pb2 import BrowseRequest, TitleSumm
 from reelmesh.mesh.clock import Clock
 from reelmesh.mesh.errors import DomainError
 from reelmesh.recommend.candidates import Chooser
-from reelmesh.recommend.explanations import Explanation, Reason
-from reelmesh.recommend.library import Library, parse
+from reelmesh.recommend.explanations import Explanation, Reason, in_common
+from reelmesh.recommend.library import Holdings, Library, parse
 from reelmesh.recommend.plans import MORE, SPARE, Pick, Plan, plan
 from reelmesh.recommend.ranking import varied
 from reelmesh.recommend.viewing import Chosen, Found, Page, Row, Trial, Viewer, Watched
@@ -156,6 +156,15 @@ class Home:
             return otherwise
 
 
+def speaking(
+    held: Holdings, found: Found, title: str, explanation: Explanation
+) -> tuple[Sequence[TitleSummary], Sequence[str]]:
+    """Return the titles of an explanation that the viewer may find, and what the title has in common with them."""
+    named = [id_ for id_ in explanation.because_of if id_ in found]
+    known, others = held.get(title), [work for id_ in named if (work := held.get(id_)) is not None]
+    return [found[id_] for id_ in named], in_common(known, others) if known is not None else ()
+
+
 class _Filling:
     """A page that is being filled, from its top. Nothing stands on it twice, and nothing of what was seen."""
 
@@ -203,8 +212,8 @@ class _Filling:
             if summary is None or work in self._shown or (not seen and work in self._plan.seen):
                 continue
             self._shown.add(work)
-            because = [self._found[id_] for id_ in pick.explanation.because_of if id_ in self._found]
-            chosen.append(Chosen(summary, pick.explanation, because, pick.position, pick.duration))
+            because, shared = speaking(self._held, self._found, pick.title, pick.explanation)
+            chosen.append(Chosen(summary, pick.explanation, because, shared, pick.position, pick.duration))
             if len(chosen) == self._size:
                 break
         return chosen

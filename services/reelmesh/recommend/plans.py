@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reelmesh.recommend import explanations
 from reelmesh.recommend.candidates import Chooser, likes_of
-from reelmesh.recommend.explanations import Explanation, Reason
+from reelmesh.recommend.explanations import Explaining, Explanation, Reason, of_similar
 from reelmesh.recommend.interactions import strengths, weights
 from reelmesh.recommend.library import EPISODE, Holdings, Title
 from reelmesh.recommend.ranking import varied
@@ -60,18 +60,19 @@ def plan(chooser: Chooser, held: Holdings, history: Sequence[Watched], now: date
     likes = likes_of(chooser, spoken)
     wanted = MORE * size + SPARE
     for_you: list[Pick] = []
+    explaining = Explaining(chooser, likes)
     for ranked in varied(chooser.for_viewer(likes) if likes.seen else (), chooser.genre, wanted):
-        explanation = explanations.of_choice(chooser, ranked, likes)
+        explanation = explaining.of(ranked)
         if explanation is not None:
             for_you.append(Pick(chooser.stock.works[ranked.row].id, explanation))
     because = []
     for row in _subjects(chooser, spoken):
+        unseen = (ranked for ranked in chooser.similar(row) if ranked.row not in likes.seen)
         picks = [
-            Pick(chooser.stock.works[ranked.row].id, explanations.of_similar(chooser, ranked, row))
-            for ranked in chooser.similar(row)
-            if ranked.row not in likes.seen
+            Pick(chooser.stock.works[ranked.row].id, of_similar(chooser, ranked, row))
+            for ranked in itertools.islice(unseen, wanted)
         ]
-        because.append((chooser.stock.works[row].id, picks[:wanted]))
+        because.append((chooser.stock.works[row].id, picks))
     model = chooser.model.name if chooser.model is not None and likes.taste is not None else ""
     return Plan(going_on(held, history)[:wanted], for_you, because, frozenset(spoken), model)
 

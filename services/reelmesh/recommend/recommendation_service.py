@@ -120,7 +120,7 @@ def _to_proto(chosen: Chosen) -> pb.RecommendedTitle:
         explanation=pb.Explanation(
             reason=pb.Explanation.Reason.Value(explanation.reason.value),
             because_of=chosen.because_of,
-            shared=explanation.shared,
+            shared=chosen.shared,
         ),
     )
     if chosen.position is not None:

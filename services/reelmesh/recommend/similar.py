@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reelmesh.discovery.v1.discovery_service_pb2 import TitleSummary
-from reelmesh.recommend import explanations
 from reelmesh.recommend.errors import NotAnEpisode, TitleUnknown
-from reelmesh.recommend.home import Choosers, Titles
+from reelmesh.recommend.explanations import of_similar
+from reelmesh.recommend.home import Choosers, Titles, speaking
 from reelmesh.recommend.library import EPISODE, Library, Title
 from reelmesh.recommend.plans import MORE, SPARE
 from reelmesh.recommend.viewing import Chosen, Viewer
@@ -45,14 +45,14 @@ class Similar:
         named = await self._titles.named(viewer, [title, chooser.stock.works[row].id, *ids])
         if title not in named:
             raise TitleUnknown("there is no such title")
-        subject = named.get(chooser.stock.works[row].id)
-        chosen = [
-            Chosen(named[id_], explanations.of_similar(chooser, ranked, row), (subject,) if subject is not None else ())
-            for id_, ranked in zip(ids, picks, strict=True)
-            if id_ in named
-        ]
+        chosen: list[Chosen] = []
+        for id_, ranked in zip(ids, picks, strict=True):
+            if id_ in named and len(chosen) < size:
+                explanation = of_similar(chooser, ranked, row)
+                because, shared = speaking(held, named, id_, explanation)
+                chosen.append(Chosen(named[id_], explanation, because, shared))
         model = chooser.model.name if chooser.model is not None and chooser.knows(row) else ""
-        return chosen[:size], model
+        return chosen, model
 
     async def next_episode(self, viewer: Viewer, title: str) -> TitleSummary | None:
         """Return the first episode after one that the viewer may find; None after the last.

@@ -66,6 +66,8 @@ class Chosen:
     explanation: Explanation
     because_of: Sequence[TitleSummary] = ()
     """The titles of the explanation that the viewer may find."""
+    shared: Sequence[str] = ()
+    """Genres and people that it has in common with those."""
     position: timedelta | None = None
     duration: timedelta | None = None
 
