@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -272,7 +273,7 @@ async def world_of(titles: Sequence[Title]) -> AsyncIterator[World]:
     add_ExperimentServiceServicer_to_server(experiments, server)
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stockroom = Stockroom(library, models, lambda: 0.0)
+        stockroom = Stockroom(library, asyncio.Event(), models, lambda: 0.0)
         found = DiscoveryTitles(channel)
         personalization = Personalization(opt_outs, lambda organization, viewer: f"{organization}/{viewer}".encode())
         home = Home(

@@ -21,6 +21,7 @@ from rows_fakes import (
     season,
     series,
     title_name,
+    video_name,
     world_of,
 )
 
@@ -317,6 +318,8 @@ async def test_what_follows_an_episode(world: World) -> None:
         return number_of(answer.title) if answer.HasField("title") else None
 
     assert [await following(number) for number in (11, 12, 21, 22)] == [12, 21, 22, None]
+    answer = await world.stub.GetNextEpisode(pb.GetNextEpisodeRequest(name=video_name(11)))
+    assert number_of(answer.title) == 12
     world.discovery.hidden.add(title_name(21))
     assert await following(12) == 22
     assert await reason_of(following(404)) == (grpc.StatusCode.NOT_FOUND, "TITLE_UNKNOWN")

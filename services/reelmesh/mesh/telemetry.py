@@ -1,4 +1,4 @@
-"""Traces to where OTEL_EXPORTER_OTLP_ENDPOINT points, and logs as one JSON object a line."""
+"""Traces and metrics to where OTEL_EXPORTER_OTLP_ENDPOINT points, and logs as one JSON object a line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -17,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 
 def start(process: str, environment: str) -> None:
-    """Set up logging and, where an endpoint is configured, tracing. Called once by a process's main."""
+    """Set up logging and, where an endpoint is configured, tracing and metrics. Called once by a process's main."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(process))
     logging.basicConfig(level=os.environ.get("REELMESH_LOG_LEVEL", "INFO"), handlers=[handler], force=True)
@@ -27,16 +30,18 @@ def start(process: str, environment: str) -> None:
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         provider = TracerProvider(resource=resource)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+        metrics.set_meter_provider(MeterProvider([reader], resource))
     else:
         provider = TracerProvider(resource=resource, sampler=ALWAYS_OFF)  # calls still have their traces' names in logs
     trace.set_tracer_provider(provider)
 
 
 def stop() -> None:
-    """Send the spans that wait, and write out the logs. Called once, when a process leaves."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        provider.shutdown()
+    """Send the spans and counts that wait, and write out the logs. Called once, when a process leaves."""
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+        if isinstance(provider, (TracerProvider, MeterProvider)):
+            provider.shutdown()
     logging.shutdown()
 
 

@@ -56,16 +56,16 @@ class RecommendationService(RecommendationServiceServicer):
         self, request: pb.ListSimilarTitlesRequest, context: Context
     ) -> pb.ListSimilarTitlesResponse:
         """List what resembles a title."""
-        organization, title = parse(request.name)
+        organization, _ = parse(request.name)
         viewer = self._viewer(organization, "", request.context, context)
-        found, model = await self._similar.of(viewer, title, request.page_size or ROW_SIZE)
+        found, model = await self._similar.of(viewer, request.name, request.page_size or ROW_SIZE)
         return pb.ListSimilarTitlesResponse(titles=map(_to_proto, found), model=_model_name(organization, model))
 
     async def GetNextEpisode(self, request: pb.GetNextEpisodeRequest, context: Context) -> pb.GetNextEpisodeResponse:
         """Return what follows an episode."""
-        organization, title = parse(request.name)
+        organization, _ = parse(request.name)
         viewer = self._viewer(organization, "", request.context, context)
-        return pb.GetNextEpisodeResponse(title=await self._similar.next_episode(viewer, title))
+        return pb.GetNextEpisodeResponse(title=await self._similar.next_episode(viewer, request.name))
 
     async def GetPersonalization(
         self, request: pb.GetPersonalizationRequest, context: Context

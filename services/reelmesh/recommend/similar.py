@@ -8,7 +8,7 @@ from reelmesh.discovery.v1.discovery_service_pb2 import TitleSummary
 from reelmesh.recommend.errors import NotAnEpisode, TitleUnknown
 from reelmesh.recommend.explanations import of_similar
 from reelmesh.recommend.home import Choosers, Titles, speaking
-from reelmesh.recommend.library import EPISODE, Library, Title
+from reelmesh.recommend.library import EPISODE, Library, Title, parse
 from reelmesh.recommend.plans import MORE, SPARE
 from reelmesh.recommend.viewing import Chosen, Viewer
 
@@ -24,14 +24,14 @@ class Similar:
         self._choosers = choosers
         self._titles = titles
 
-    async def of(self, viewer: Viewer, title: str, size: int) -> tuple[Sequence[Chosen], str]:
-        """Return what resembles a title, the most similar first, and the id of the model that chose.
+    async def of(self, viewer: Viewer, name: str, size: int) -> tuple[Sequence[Chosen], str]:
+        """Return what resembles a title, given by its name or its video's, and the id of the model that chose.
 
         An episode stands for its series, and an extra for its work. Raises TitleUnknown, Unavailable.
         """
         held = self._library.of(viewer.organization)
-        found = self._known(viewer, title)
-        work = held.work_of(found)
+        found = self._known(viewer, name)
+        title, work = found.id, held.work_of(found)
         chooser = await self._choosers.of(viewer.organization, "")
         row = chooser.stock.rows.get(work.id) if work is not None else None
         if row is None:
@@ -54,13 +54,13 @@ class Similar:
         model = chooser.model.name if chooser.model is not None and chooser.knows(row) else ""
         return chosen, model
 
-    async def next_episode(self, viewer: Viewer, title: str) -> TitleSummary | None:
-        """Return the first episode after one that the viewer may find; None after the last.
+    async def next_episode(self, viewer: Viewer, name: str) -> TitleSummary | None:
+        """Return the first that the viewer may find of what follows an episode; None after the last.
 
         Raises TitleUnknown, NotAnEpisode, Unavailable.
         """
         held = self._library.of(viewer.organization)
-        episode = self._known(viewer, title)
+        episode = self._known(viewer, name)
         if episode.kind != EPISODE:
             raise NotAnEpisode("only episodes have a next one")
         following: list[str] = []
@@ -71,8 +71,9 @@ class Similar:
         named = await self._titles.named(viewer, following) if following else {}
         return next((named[id_] for id_ in following if id_ in named), None)
 
-    def _known(self, viewer: Viewer, title: str) -> Title:
-        found = self._library.of(viewer.organization).get(title)
+    def _known(self, viewer: Viewer, name: str) -> Title:
+        held, id_ = self._library.of(viewer.organization), parse(name)[1]
+        found = held.of_video(id_) if "/videos/" in name else held.get(id_)
         if found is None:
             raise TitleUnknown("there is no such title")
         return found

@@ -35,18 +35,17 @@ class ModelsInUse(Protocol):
 class Stockroom:
     """Keeps a stock of each organization, and a chooser of each model with it."""
 
-    def __init__(self, library: Library, models: ModelsInUse, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, library: Library, news: asyncio.Event, models: ModelsInUse, monotonic: Callable[[], float]
+    ) -> None:
+        """`news` is set when the library changes."""
         self._library = library
         self._models = models
         self._monotonic = monotonic
         self._stocks: dict[str, Stock] = {}
         self._choosers: dict[tuple[str, str], Chooser] = {}
         self._making: dict[tuple[str, str], asyncio.Task[Chooser]] = {}
-        self._news = asyncio.Event()
-
-    def changed(self) -> None:
-        """Note that the library has changed."""
-        self._news.set()
+        self._news = news
 
     async def of(self, organization: str, model: str) -> Chooser:
         """Return what chooses with a model: its id, empty for the one that runs, NO_MODEL for none.

@@ -24,6 +24,7 @@ from reelmesh.identity.v1.account_service_pb2_grpc import AccountServiceStub
 from reelmesh.identity.v1.organization_service_pb2_grpc import OrganizationServiceStub
 from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceStub
 from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceStub
+from reelmesh.recommend.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from reelmesh.transcode.v1.job_service_pb2_grpc import JobServiceStub
 from reelmesh_tools.client.signing import Signer
 from reelmesh_tools.stack.layout import Layout
@@ -91,6 +92,9 @@ class Platform:
         self.checkout = CheckoutServiceStub(self.channel)
         self.analytics = AnalyticsServiceStub(self.channel)
         self.experiments = ExperimentServiceStub(self.channel)
+        self.recommendations = RecommendationServiceStub(self.channel)
+        self.unsigned_recommendations = RecommendationServiceStub(self._plain)
+        """For who did not sign in: a viewer whom a client names."""
         self.http = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
         """For addresses that carry their token, as players fetch them."""
         self.signed_http = httpx.Client(timeout=CALL_SECONDS, trust_env=False, auth=signer)

@@ -304,7 +304,7 @@ class ListSimilarTitlesRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Title."""
+    """Title, or the video that plays of it; an episode stands for its series."""
     page_size: _builtins.int
     """Titles at most; 20 where it is 0."""
     @_builtins.property
@@ -363,7 +363,7 @@ class GetNextEpisodeRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Episode."""
+    """Episode, or the video that plays of it."""
     @_builtins.property
     def context(self) -> _discovery_service_pb2.ViewerContext:
         """For whom."""
