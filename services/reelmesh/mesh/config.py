@@ -292,6 +292,8 @@ class RecommendConfig:
     """Days whose viewings a model learns from."""
     threads: int = 2
     """Threads that train a model."""
+    scratch: Path = Path("training")
+    """Folder for what a model is trained from, while it is; each process has one of its own in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ whom the model learned from, in order: it is there to prove that someone is not 
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import hashlib
 import io
@@ -182,10 +183,19 @@ class Artefacts:
 
     async def load(self, name: ModelName, attempt: int, checksum: str) -> Artefact:
         """Return a model. Raises ArtefactDamaged, Unavailable."""
+        return await asyncio.to_thread(unpack, await self._files(name, attempt), checksum)
+
+    async def files(self, name: ModelName, attempt: int, checksum: str) -> Mapping[str, bytes]:
+        """Return the files of a model, viewers.bin aside. Raises ArtefactDamaged, Unavailable."""
+        found = await self._files(name, attempt)
+        await asyncio.to_thread(unpack, found, checksum)
+        return found
+
+    async def _files(self, name: ModelName, attempt: int) -> Mapping[str, bytes]:
         folder = _folder(name, attempt)
         wanted = [MANIFEST, *(f"{array}.npy" for array in ARRAYS)]
         found = {file: await self._objects.get(folder + file) for file in wanted}
-        return unpack({file: data for file, data in found.items() if data is not None}, checksum)
+        return {file: data for file, data in found.items() if data is not None}
 
     async def viewers(self, name: ModelName, attempt: int, checksum: str) -> bytes | None:
         """Return the pseudonyms that a model learned from; None where the list was removed.

@@ -29,6 +29,12 @@ class NoEarlierModel(FailedPrecondition):
     reason = "NO_EARLIER_MODEL"
 
 
+class ViewersRemoved(FailedPrecondition):
+    """The list of those whom the model learned from was removed when another ran."""
+
+    reason = "VIEWERS_REMOVED"
+
+
 class TooFewViewings(FailedPrecondition):
     """There is too little to learn from, or to judge by."""
 

@@ -32,6 +32,14 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a model may not run."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Data:
     """What a model learned from."""
 

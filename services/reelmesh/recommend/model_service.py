@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from reelmesh.mesh.errors import InvalidArgument
 from reelmesh.mesh.names import ModelName, decode_page_token, encode_page_token, organization_of
-from reelmesh.recommend.errors import ModelNotReady
 from reelmesh.recommend.messages import evaluation_to_proto, model_to_proto
-from reelmesh.recommend.models import Models
+from reelmesh.recommend.models import Judge, Models
 from reelmesh.recommend.v1 import model_service_pb2 as pb
 from reelmesh.recommend.v1.model_service_pb2_grpc import ModelServiceServicer
 
@@ -21,8 +21,11 @@ PAGE_SIZE = 50
 class ModelService(ModelServiceServicer):
     """See the contract for what each rpc does."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, judge: Judge, pseudonym: Callable[[str, str], bytes]) -> None:
+        """`pseudonym` is what the warehouse calls an organization's viewer."""
         self._models = models
+        self._judge = judge
+        self._pseudonym = pseudonym
 
     async def TrainModel(self, request: pb.TrainModelRequest, context: Context) -> pb.TrainModelResponse:
         """Begin a model."""
@@ -31,10 +34,15 @@ class ModelService(ModelServiceServicer):
 
     async def EvaluateModel(self, request: pb.EvaluateModelRequest, context: Context) -> pb.EvaluateModelResponse:
         """Judge a model."""
-        model, _ = await self._models.get(ModelName.parse(request.name))
-        if model.evaluation is None:
-            raise ModelNotReady(f"the model is {model.state.value.lower()}", state=model.state.value)
-        return pb.EvaluateModelResponse(evaluation=evaluation_to_proto(model.evaluation))
+        evaluation = await self._models.evaluate(ModelName.parse(request.name), self._judge)
+        return pb.EvaluateModelResponse(evaluation=evaluation_to_proto(evaluation))
+
+    async def AuditViewer(self, request: pb.AuditViewerRequest, context: Context) -> pb.AuditViewerResponse:
+        """Tell whether a model learned from a viewer."""
+        name = ModelName.parse(request.name)
+        pseudonym = self._pseudonym(name.organization, request.viewer)
+        present, viewers = await self._models.learned_from(name, pseudonym)
+        return pb.AuditViewerResponse(present=present, viewers=viewers)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Return a model."""

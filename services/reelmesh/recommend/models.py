@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Aborted
 from reelmesh.mesh.names import ModelName
-from reelmesh.recommend.errors import ModelNotReady, ModelUnknown, NoEarlierModel, TrainingUnderWay
-from reelmesh.recommend.model import Lease, Model, Shelf, State
+from reelmesh.mesh.pseudonyms import SIZE
+from reelmesh.recommend.artefacts import Artefact, ArtefactDamaged, among
+from reelmesh.recommend.errors import (
+    ModelNotReady,
+    ModelUnknown,
+    NoEarlierModel,
+    TooFewViewings,
+    TrainingUnderWay,
+    ViewersRemoved,
+)
+from reelmesh.recommend.model import Evaluation, Lease, Model, Shelf, State
+from reelmesh.recommend.workplace import Outcome
 
 ATTEMPTS = 10
 """Times that a change is tried again when another came between."""
@@ -26,12 +37,30 @@ class ShelfStore(Protocol):
         """Keep a shelf in place of what it was; False where another change came between."""
 
 
+class Files(Protocol):
+    """Where models are kept; artefacts.py has it. All may raise ArtefactDamaged and Unavailable."""
+
+    async def load(self, name: ModelName, attempt: int, checksum: str) -> Artefact:
+        """Return a model."""
+
+    async def viewers(self, name: ModelName, attempt: int, checksum: str) -> bytes | None:
+        """Return the pseudonyms that a model learned from; None where the list was removed."""
+
+
+class Judge(Protocol):
+    """Judges models; workplace.py has it."""
+
+    async def judge(self, model: Model, running: Model | None, split: datetime) -> Outcome:
+        """Judge a model by viewings from a time on. Raises TrainerFailed, ArtefactDamaged, Unavailable."""
+
+
 class Models:
     """Changes shelves."""
 
-    def __init__(self, store: ShelfStore, clock: Clock, ids: IdSource, wake: Callable[[], None]) -> None:
-        """`wake` tells the trainer of this process that there is something to do."""
+    def __init__(self, store: ShelfStore, files: Files, clock: Clock, ids: IdSource, wake: Callable[[], None]) -> None:
+        """`wake` is called when a model was begun, or another runs."""
         self._store = store
+        self._files = files
         self._clock = clock
         self._ids = ids
         self._wake = wake
@@ -68,6 +97,44 @@ class Models:
         found = [each for each in shelf.latest_first if not after or each.name.id < after]
         return found[:size], found[size - 1].name.id if len(found) > size else "", shelf
 
+    async def evaluate(self, name: ModelName, judge: Judge) -> Evaluation:
+        """Judge a model by the viewings since it was trained, or by those that it was judged by before.
+
+        Raises ModelUnknown, ModelNotReady, TooFewViewings, Unavailable.
+        """
+        model, shelf = await self.get(name)
+        if model.state is not State.READY or model.data is None:
+            raise _not_ready(model)
+        running = shelf.models.get(shelf.running)
+        refusal = None
+        for split in (model.data.end_time, model.data.split_time):
+            # The one that runs must not be judged by what it learned from.
+            fair = running is not None and running.data is not None and running.data.split_time <= split
+            try:
+                outcome = await judge.judge(model, running if fair and not shelf.runs(model) else None, split)
+            except ArtefactDamaged as error:
+                raise ModelNotReady(f"what is kept of the model is damaged: {error}") from error
+            if outcome.evaluation is not None:
+                return outcome.evaluation
+            refusal = outcome.refusal
+        raise TooFewViewings(refusal.message if refusal is not None else "there is too little to judge by")
+
+    async def learned_from(self, name: ModelName, pseudonym: bytes) -> tuple[bool, int]:
+        """Say whether a model learned from a viewer, and from how many.
+
+        Raises ModelUnknown, ModelNotReady, ViewersRemoved, Unavailable.
+        """
+        model, _ = await self.get(name)
+        if model.state is not State.READY:
+            raise _not_ready(model)
+        try:
+            listed = await self._files.viewers(name, model.attempt, model.checksum)
+        except ArtefactDamaged as error:
+            raise ModelNotReady(f"what is kept of the model is damaged: {error}") from error
+        if listed is None:
+            raise ViewersRemoved("the list of viewers was removed when another model ran")
+        return among(listed, pseudonym), len(listed) // SIZE
+
     async def roll_back(self, organization: str, name: ModelName | None) -> tuple[Model, Shelf]:
         """Run the model that ran before, or the named one. Raises ModelUnknown, ModelNotReady, NoEarlierModel."""
 
@@ -76,12 +143,23 @@ class Models:
             if model is None:
                 raise NoEarlierModel("no model ran before this one")
             if model.state is not State.READY:
-                raise ModelNotReady(f"the model is {model.state.value.lower()}", state=model.state.value)
+                raise _not_ready(model)
             return shelf if shelf.runs(model) else shelf.run(model.name.id, self._clock.now())
 
+        # What is damaged must not take the place of what chooses.
+        wanted = change(await self._store.load(organization))
+        model = wanted.models[wanted.running]
+        try:
+            await self._files.load(model.name, model.attempt, model.checksum)
+        except ArtefactDamaged as error:
+            raise ModelNotReady(f"what is kept of the model is damaged: {error}") from error
         shelf = await changed(self._store, organization, change)
         self._wake()
         return shelf.models[shelf.running], shelf
+
+
+def _not_ready(model: Model) -> ModelNotReady:
+    return ModelNotReady(f"the model is {model.state.value.lower()}", state=model.state.value)
 
 
 def known(shelf: Shelf, name: ModelName) -> Model:

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.lru import Lru
 from reelmesh.mesh.names import ModelName
 from reelmesh.recommend.artefacts import Artefact, ArtefactDamaged
-from reelmesh.recommend.model import Head, Shelf
+from reelmesh.recommend.model import Head, Shelf, State
 
 LOOK_SECONDS = 2.0
 """Seconds between two looks; Cassandra has no event for a row that changed."""
+TRIED = 8
+"""Models that do not run and are remembered."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Running:
         self._heads = heads
         self._files = files
         self._served: dict[str, Served] = {}
+        self._tried: Lru[ModelName, Served] = Lru(TRIED, lambda served: 1)
         self._damaged: set[ModelName] = set()
         self._now = asyncio.Event()
 
@@ -65,6 +69,22 @@ class Running:
     def wake(self) -> None:
         """Look at once: another model runs."""
         self._now.set()
+
+    async def load(self, organization: str, model: str = "") -> Served | None:
+        """Return a model by its id, such as one that an experiment tries, or the one that runs.
+
+        It is the same object as long as it is remembered. None where there is none that could run. Raises Unavailable.
+        """
+        running = self._served.get(organization)
+        if not model or (running is not None and running.name.id == model):
+            return running
+        name = ModelName(organization, model)
+        kept = self._tried.get(name)
+        if kept is None and name not in self._damaged:
+            kept = await self._read(name)
+            if kept is not None:
+                self._tried.put(name, kept)
+        return kept
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -92,14 +112,19 @@ class Running:
     async def _load(self, name: ModelName) -> None:
         if name in self._damaged:
             return
+        served = self._tried.get(name) or await self._read(name)
+        if served is not None:
+            self._served[name.organization] = served
+            log.info("%s runs, of %d titles", name, len(served.artefact.titles))
+
+    async def _read(self, name: ModelName) -> Served | None:
         model = (await self._heads.load(name.organization)).models.get(name.id)
-        if model is None:
-            return  # another runs meanwhile, and this one was removed
+        if model is None or model.state is not State.READY:
+            return None
         try:
             artefact = await self._files.load(name, model.attempt, model.checksum)
         except ArtefactDamaged as error:
             self._damaged.add(name)
             log.error("%s cannot run: %s", name, error)  # noqa: TRY400 - what is damaged is no fault of the code here
-            return
-        self._served[name.organization] = Served(name, artefact)
-        log.info("%s runs, of %d titles", name, len(artefact.titles))
+            return None
+        return Served(name, artefact)

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from reelmesh.mesh.config import Config
-from reelmesh.mesh.server import Service, Target
-from reelmesh.recommend.artefacts import Artefacts
-from reelmesh.recommend.model_service import ModelService
-from reelmesh.recommend.model_store import CassandraModelStore
-from reelmesh.recommend.models import Models
-from reelmesh.recommend.running import Running
-from reelmesh.recommend.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from reelmesh.mesh.pseudonyms import Pseudonyms
+from reelmesh.mesh.server import Target
+from reelmesh.mesh.settings import SettingError
+from reelmesh.recommend.model_wiring import modelling
+from reelmesh.recommend.viewer_wiring import knowledge
 from reelmesh.stores.bundle import Stores
+from reelmesh.stores.events import TITLES, ensure_topics
 from reelmesh.stores.migrations import migrate
 
 
 async def build(config: Config, stores: Stores) -> Target:
-    """Raises Unavailable while a store does not answer."""
+    """Raises Unavailable while a store does not answer, and SettingError."""
     cassandra = await stores.cassandra()
     await migrate(cassandra, "recommend", config.cassandra.replication)
-    shelves, artefacts = CassandraModelStore(cassandra), Artefacts(stores.models())
-    running = Running(shelves, artefacts)
-    models = Models(shelves, stores.clock, stores.ids, running.wake)
+    await ensure_topics(stores.kafka, {TITLES: stores.kafka.partitions})
+    named = pseudonyms(config)
+    known = knowledge(stores, cassandra, named)
+    opted_out = known.personalization.opted_out
+    models = modelling(config, stores, cassandra, named, known.library, known.following, opted_out)
     return Target(
         name="recommend",
-        services=[
-            Service(
-                "reelmesh.recommend.v1.ModelService",
-                lambda server: add_ModelServiceServicer_to_server(ModelService(models), server),
-            ),
-        ],
-        background=[running],
+        services=[models.service],
+        background=[known.following, *models.background],
         checks=[cassandra.ping],
     )
+
+
+def pseudonyms(config: Config) -> Pseudonyms:
+    """Return what names viewers here as in the warehouse. Raises SettingError."""
+    try:
+        return Pseudonyms.load(config.telemetry.viewer_key)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"telemetry.viewer_key: {error}") from error

@@ -63,6 +63,7 @@ def write(layout: Layout, plan: Plan) -> None:
             "viewer_key": str(layout.viewer_key),
         },
         "analytics": {"path": str(layout.warehouse)},
+        "recommend": {"scratch": str(layout.home / "training")},
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

@@ -493,3 +493,55 @@ class RollbackModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RollbackModelResponse: _TypeAlias = RollbackModelResponse  # noqa: Y015
+
+@_typing.final
+class AuditViewerRequest(_message.Message):
+    """Request of ModelService.AuditViewer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VIEWER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Model."""
+    viewer: _builtins.str
+    """Who watches, as in playback."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        viewer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "viewer", b"viewer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditViewerRequest: _TypeAlias = AuditViewerRequest  # noqa: Y015
+
+@_typing.final
+class AuditViewerResponse(_message.Message):
+    """Response of ModelService.AuditViewer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESENT_FIELD_NUMBER: _builtins.int
+    VIEWERS_FIELD_NUMBER: _builtins.int
+    present: _builtins.bool
+    """Whether the model learned from what they watched."""
+    viewers: _builtins.int
+    """Viewers that it learned from."""
+    def __init__(
+        self,
+        *,
+        present: _builtins.bool = ...,
+        viewers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["present", b"present", "viewers", b"viewers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditViewerResponse: _TypeAlias = AuditViewerResponse  # noqa: Y015

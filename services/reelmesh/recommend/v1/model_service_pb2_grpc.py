@@ -65,6 +65,11 @@ class ModelServiceStub:
                 request_serializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.RollbackModelRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.RollbackModelResponse.FromString,
                 _registered_method=True)
+        self.AuditViewer = channel.unary_unary(
+                '/reelmesh.recommend.v1.ModelService/AuditViewer',
+                request_serializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.AuditViewerRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.AuditViewerResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -122,6 +127,16 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AuditViewer(self, request, context):
+        """AuditViewer tells whether a model learned from a viewer, by the list of pseudonyms that is kept beside it and checked
+        to be the one that was written with it. The list goes when another model runs. Callers: owners. Idempotent.
+
+        Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, VIEWERS_REMOVED. Retry on UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +164,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.RollbackModel,
                     request_deserializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.RollbackModelRequest.FromString,
                     response_serializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'AuditViewer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuditViewer,
+                    request_deserializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.AuditViewerRequest.FromString,
+                    response_serializer=reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.AuditViewerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -292,6 +312,33 @@ class ModelService:
             '/reelmesh.recommend.v1.ModelService/RollbackModel',
             reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.RollbackModelRequest.SerializeToString,
             reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditViewer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.recommend.v1.ModelService/AuditViewer',
+            reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.AuditViewerRequest.SerializeToString,
+            reelmesh_dot_recommend_dot_v1_dot_model__service__pb2.AuditViewerResponse.FromString,
             options,
             channel_credentials,
             insecure,

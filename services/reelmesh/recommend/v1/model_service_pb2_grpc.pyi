@@ -65,6 +65,12 @@ class ModelServiceStub:
 
     Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, NO_EARLIER_MODEL. Retry on UNAVAILABLE.
     """
+    AuditViewer: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.AuditViewerRequest, _model_service_pb2.AuditViewerResponse]
+    """AuditViewer tells whether a model learned from a viewer, by the list of pseudonyms that is kept beside it and checked
+    to be the one that was written with it. The list goes when another model runs. Callers: owners. Idempotent.
+
+    Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, VIEWERS_REMOVED. Retry on UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -102,6 +108,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """RollbackModel runs the model that ran before, or one that is named. Callers: owners. Idempotent where it is named.
 
     Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, NO_EARLIER_MODEL. Retry on UNAVAILABLE.
+    """
+    AuditViewer: _aio.UnaryUnaryMultiCallable[_model_service_pb2.AuditViewerRequest, _model_service_pb2.AuditViewerResponse]  # type: ignore[assignment]
+    """AuditViewer tells whether a model learned from a viewer, by the list of pseudonyms that is kept beside it and checked
+    to be the one that was written with it. The list goes when another model runs. Callers: owners. Idempotent.
+
+    Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, VIEWERS_REMOVED. Retry on UNAVAILABLE.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -167,6 +179,18 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """RollbackModel runs the model that ran before, or one that is named. Callers: owners. Idempotent where it is named.
 
         Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, NO_EARLIER_MODEL. Retry on UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def AuditViewer(
+        self,
+        request: _model_service_pb2.AuditViewerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.AuditViewerResponse, _abc.Awaitable[_model_service_pb2.AuditViewerResponse]]:
+        """AuditViewer tells whether a model learned from a viewer, by the list of pseudonyms that is kept beside it and checked
+        to be the one that was written with it. The list goes when another model runs. Callers: owners. Idempotent.
+
+        Errors: NOT_FOUND MODEL_UNKNOWN; FAILED_PRECONDITION MODEL_NOT_READY, VIEWERS_REMOVED. Retry on UNAVAILABLE.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
