@@ -112,17 +112,16 @@ def test_landmarks_are_known_by_heart(library: list[Title]) -> None:
 
 
 def test_pictures_are_drawn_in_each_coloring(library: list[Title]) -> None:
-    shown_files = set()
-    for title in library:
-        assert title.images
-        for image in title.images:
-            address = urlsplit(image.uri)
-            drawn = Path("gateway/web/public") / address.path.lstrip("/")
-            shown_files.add(drawn.name)
-            assert f'id="{address.fragment}"' in artwork.drawing(drawn.stem)
+    uris = {image.uri for title in library for image in title.images}
+    assert all(title.images for title in library)
     assert any(image.purpose == Image.PURPOSE_POSTER for image in library[0].images)
-    for name in shown_files:
-        assert (artwork.FOLDER / name).read_text(encoding="utf-8") == artwork.drawing(Path(name).stem)
+    drawings = {theme.name: artwork.drawing(theme.name) for theme in themes()}
+    for address in map(urlsplit, uris):
+        drawn = Path("gateway/web/public") / address.path.lstrip("/")
+        assert drawn.parent == artwork.FOLDER
+        assert f'id="{address.fragment}"' in drawings[drawn.stem]
+    for name, drawing in drawings.items():
+        assert (artwork.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == drawing
 
 
 def test_grammar() -> None:

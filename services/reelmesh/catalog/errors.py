@@ -93,3 +93,15 @@ class TitleHasParts(FailedPrecondition):
     """Other titles are part of it."""
 
     reason = "TITLE_HAS_PARTS"
+
+
+class ImportUnstarted(InvalidArgument):
+    """Rows came before it was said how to import them."""
+
+    reason = "IMPORT_UNSTARTED"
+
+
+class ImportStarted(InvalidArgument):
+    """It was said a second time how to import."""
+
+    reason = "IMPORT_STARTED"

@@ -243,16 +243,21 @@ class Titles:
     ) -> tuple[Effect, Title]:
         """Make the title of an external id what is given, all its fields; say what became of it.
 
-        `known` are titles by name that count as being there, for a dry run of titles that name each other. Raises as
-        `update`; FieldNotWritable for another kind or parent than it was made with.
+        One without an external id is that of the given name, which must be there. `known` are titles by name that count
+        as being there, for titles that name each other. Raises as `update`; FieldNotWritable for another kind or
+        parent than it was made with.
         """
         check(organization, given)
-        name = imported_name(organization, given.external_id)
+        there = known or {}
+        name = imported_name(organization, given.external_id) if given.external_id else TitleName.parse(given.name)
         for _ in range(ATTEMPTS):
             held = await self._store.load(name)
             if held is None or held.deleted:
-                await self._check_references(given, Title(), known or {})
+                if not given.external_id:
+                    raise TitleUnknown("there is no such title")
+                await self._check_references(given, Title(), there)
                 if dry_run:
+                    await self._check_video(name, given, Title(), there)
                     return Effect.CREATED, given
                 made = await self._make(name, held, given, "", author)
                 if made is not None:
@@ -260,13 +265,15 @@ class Titles:
                 continue
             fixed = differing(held.title, given, FIXED)
             if fixed:
-                raise _not_writable(fixed, "title")
+                message = f"title.{fixed[0]} stays what it was when the title was made"
+                raise FieldNotWritable(message, violations=[(f"title.{path}", "cannot be changed") for path in fixed])
             new = overlaid(held.title, given, WRITABLE)
             fields = differing(held.title, new)
             if not fields:
                 return Effect.UNCHANGED, held.title
-            await self._check_references(new, held.title, known or {})
+            await self._check_references(new, held.title, there)
             if dry_run:
+                await self._check_video(name, new, held.title, there)
                 return Effect.UPDATED, new
             written = await self._write(held, new, fields, author)
             if written is not None:
@@ -407,6 +414,17 @@ class Titles:
             if await self._store.seize(video, title, taken, now):
                 return
         raise Unavailable("too many want the video at once")
+
+    async def _check_video(self, name: TitleName, new: Title, old: Title, known: Mapping[str, Title]) -> None:
+        """Raises VideoTaken where `_take` would."""
+        if not new.video or new.video == old.video:
+            return
+        owner = await self._store.owner(VideoName.parse(new.video))
+        if owner is None or owner == name:
+            return
+        there = known.get(str(owner)) or (await self.load_all([owner]))[0]
+        if there is not None and there.video == new.video:
+            raise VideoTaken("the video plays for another title", title=owner)
 
     async def _check_references(self, new: Title, old: Title, known: Mapping[str, Title] | None = None) -> None:
         """Raises ParentUnknown, ParentUnfit, MemberUnknown, PlayingVideoUnknown, for what `old` did not name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reelmesh.catalog.deletions import Deletions
 from reelmesh.catalog.events import KafkaTitleEvents, handler
+from reelmesh.catalog.library_service import LibraryService
 from reelmesh.catalog.projection import Projection
 from reelmesh.catalog.service import VideoService
 from reelmesh.catalog.store import CassandraVideoStore
@@ -11,6 +12,7 @@ from reelmesh.catalog.title_announcing import AT_ONCE, Announcing
 from reelmesh.catalog.title_service import TitleService
 from reelmesh.catalog.title_store import CassandraTitleStore
 from reelmesh.catalog.titles import Titles
+from reelmesh.catalog.v1.library_service_pb2_grpc import add_LibraryServiceServicer_to_server
 from reelmesh.catalog.v1.title_service_pb2_grpc import add_TitleServiceServicer_to_server
 from reelmesh.catalog.v1.video_service_pb2_grpc import add_VideoServiceServicer_to_server
 from reelmesh.catalog.videos import Videos
@@ -50,6 +52,10 @@ async def build(config: Config, stores: Stores) -> Target:
             Service(
                 "reelmesh.catalog.v1.TitleService",
                 lambda server: add_TitleServiceServicer_to_server(TitleService(titles), server),
+            ),
+            Service(
+                "reelmesh.catalog.v1.LibraryService",
+                lambda server: add_LibraryServiceServicer_to_server(LibraryService(titles), server),
             ),
         ],
         background=[

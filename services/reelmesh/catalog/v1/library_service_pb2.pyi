@@ -26,7 +26,9 @@ class _RowFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RowFormat.V
     ROW_FORMAT_UNSPECIFIED: _RowFormat.ValueType  # 0
     """Never sent."""
     ROW_FORMAT_JSON: _RowFormat.ValueType  # 1
-    """JSON Lines: a Title as protobuf JSON each, without what is output only."""
+    """JSON Lines: a Title as protobuf JSON each, without what is output only; "parentExternalId" and "memberExternalIds"
+    may stand in place of names of titles.
+    """
     ROW_FORMAT_CSV: _RowFormat.ValueType  # 2
     """CSV with a header; docs/import.md names its columns."""
 
@@ -36,7 +38,9 @@ class RowFormat(_RowFormat, metaclass=_RowFormatEnumTypeWrapper):
 ROW_FORMAT_UNSPECIFIED: RowFormat.ValueType  # 0
 """Never sent."""
 ROW_FORMAT_JSON: RowFormat.ValueType  # 1
-"""JSON Lines: a Title as protobuf JSON each, without what is output only."""
+"""JSON Lines: a Title as protobuf JSON each, without what is output only; "parentExternalId" and "memberExternalIds"
+may stand in place of names of titles.
+"""
 ROW_FORMAT_CSV: RowFormat.ValueType  # 2
 """CSV with a header; docs/import.md names its columns."""
 Global___RowFormat: _TypeAlias = RowFormat  # noqa: Y015

@@ -39,14 +39,18 @@ class LibraryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> LibraryServiceAsyncStub: ...
     ImportTitles: _grpc.StreamStreamMultiCallable[_library_service_pb2.ImportTitlesRequest, _library_service_pb2.ImportTitlesResponse]
     """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-    is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-    nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
+    is made. A title that has no external_id is known by its name, and has to be there. The first message says how; each
+    row is answered, in their order, and a wrong one costs the others nothing. What a row is part of may stand in a row
+    before it. Callers: editors. Idempotent: rows that change nothing are unchanged.
 
-    Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-    VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of TitleService.CreateTitle. Retry on UNAVAILABLE.
+    Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (no settings first), IMPORT_STARTED (settings again), HEADER_INVALID
+    (columns that no title has, or one twice). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN, VALUE_INVALID,
+    EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, TITLE_UNKNOWN, FIELD_NOT_WRITABLE (another kind or parent than before),
+    and those of TitleService.CreateTitle. Retry on UNAVAILABLE: rows that were answered are unchanged then.
     """
     ExportTitles: _grpc.UnaryStreamMultiCallable[_library_service_pb2.ExportTitlesRequest, _library_service_pb2.ExportTitlesResponse]
-    """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
+    """ExportTitles streams an organization's titles as rows that ImportTitles takes, each behind what it is part of. A part
+    of the file may be empty: there is more to come. Callers: editors. Idempotent.
 
     Errors: none of its own. Retry on UNAVAILABLE.
     """
@@ -62,14 +66,18 @@ class LibraryServiceAsyncStub(LibraryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportTitles: _aio.StreamStreamMultiCallable[_library_service_pb2.ImportTitlesRequest, _library_service_pb2.ImportTitlesResponse]  # type: ignore[assignment]
     """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-    is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-    nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
+    is made. A title that has no external_id is known by its name, and has to be there. The first message says how; each
+    row is answered, in their order, and a wrong one costs the others nothing. What a row is part of may stand in a row
+    before it. Callers: editors. Idempotent: rows that change nothing are unchanged.
 
-    Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-    VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of TitleService.CreateTitle. Retry on UNAVAILABLE.
+    Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (no settings first), IMPORT_STARTED (settings again), HEADER_INVALID
+    (columns that no title has, or one twice). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN, VALUE_INVALID,
+    EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, TITLE_UNKNOWN, FIELD_NOT_WRITABLE (another kind or parent than before),
+    and those of TitleService.CreateTitle. Retry on UNAVAILABLE: rows that were answered are unchanged then.
     """
     ExportTitles: _aio.UnaryStreamMultiCallable[_library_service_pb2.ExportTitlesRequest, _library_service_pb2.ExportTitlesResponse]  # type: ignore[assignment]
-    """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
+    """ExportTitles streams an organization's titles as rows that ImportTitles takes, each behind what it is part of. A part
+    of the file may be empty: there is more to come. Callers: editors. Idempotent.
 
     Errors: none of its own. Retry on UNAVAILABLE.
     """
@@ -88,11 +96,14 @@ class LibraryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_library_service_pb2.ImportTitlesResponse], _abc.AsyncIterator[_library_service_pb2.ImportTitlesResponse]]:
         """ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-        is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-        nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
+        is made. A title that has no external_id is known by its name, and has to be there. The first message says how; each
+        row is answered, in their order, and a wrong one costs the others nothing. What a row is part of may stand in a row
+        before it. Callers: editors. Idempotent: rows that change nothing are unchanged.
 
-        Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-        VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of TitleService.CreateTitle. Retry on UNAVAILABLE.
+        Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (no settings first), IMPORT_STARTED (settings again), HEADER_INVALID
+        (columns that no title has, or one twice). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN, VALUE_INVALID,
+        EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, TITLE_UNKNOWN, FIELD_NOT_WRITABLE (another kind or parent than before),
+        and those of TitleService.CreateTitle. Retry on UNAVAILABLE: rows that were answered are unchanged then.
         """
 
     @_abc_1.abstractmethod
@@ -101,7 +112,8 @@ class LibraryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _library_service_pb2.ExportTitlesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_library_service_pb2.ExportTitlesResponse], _abc.AsyncIterator[_library_service_pb2.ExportTitlesResponse]]:
-        """ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
+        """ExportTitles streams an organization's titles as rows that ImportTitles takes, each behind what it is part of. A part
+        of the file may be empty: there is more to come. Callers: editors. Idempotent.
 
         Errors: none of its own. Retry on UNAVAILABLE.
         """

@@ -262,7 +262,8 @@ export enum RowFormat {
   UNSPECIFIED = 0,
 
   /**
-   * JSON Lines: a Title as protobuf JSON each, without what is output only.
+   * JSON Lines: a Title as protobuf JSON each, without what is output only; "parentExternalId" and "memberExternalIds"
+   * may stand in place of names of titles.
    *
    * @generated from enum value: ROW_FORMAT_JSON = 1;
    */
@@ -293,11 +294,14 @@ export const RowFormatSchema: GenEnum<RowFormat> = /*@__PURE__*/
 export const LibraryService: GenService<{
   /**
    * ImportTitles takes rows of a library, one title each, known by external_id: what is there is changed, what is not
-   * is made. The first message says how; each row is answered, in their order, and a wrong one costs the others
-   * nothing. Callers: editors. Idempotent: rows that change nothing are unchanged.
+   * is made. A title that has no external_id is known by its name, and has to be there. The first message says how; each
+   * row is answered, in their order, and a wrong one costs the others nothing. What a row is part of may stand in a row
+   * before it. Callers: editors. Idempotent: rows that change nothing are unchanged.
    *
-   * Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (rows before the settings). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN,
-   * VALUE_INVALID, EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, and those of TitleService.CreateTitle. Retry on UNAVAILABLE.
+   * Errors: INVALID_ARGUMENT IMPORT_UNSTARTED (no settings first), IMPORT_STARTED (settings again), HEADER_INVALID
+   * (columns that no title has, or one twice). Of a row: ROW_UNREADABLE, FIELD_UNKNOWN, VALUE_INVALID,
+   * EXTERNAL_ID_MISSING, EXTERNAL_ID_REPEATED, TITLE_UNKNOWN, FIELD_NOT_WRITABLE (another kind or parent than before),
+   * and those of TitleService.CreateTitle. Retry on UNAVAILABLE: rows that were answered are unchanged then.
    *
    * @generated from rpc reelmesh.catalog.v1.LibraryService.ImportTitles
    */
@@ -307,7 +311,8 @@ export const LibraryService: GenService<{
     output: typeof ImportTitlesResponseSchema;
   },
   /**
-   * ExportTitles streams an organization's titles as rows that ImportTitles takes. Callers: editors. Idempotent.
+   * ExportTitles streams an organization's titles as rows that ImportTitles takes, each behind what it is part of. A part
+   * of the file may be empty: there is more to come. Callers: editors. Idempotent.
    *
    * Errors: none of its own. Retry on UNAVAILABLE.
    *
