@@ -118,24 +118,33 @@ def stems(text: str, language: str) -> list[str]:
     if analyzer is None:
         return words(text)
     found = analyzer.analyze(" ".join(_cut(text.lower())))
-    return [fold(each) for each in found]
+    return [each if each.isascii() else fold(each) for each in found]
 
 
-def stem(lower: str, language: str) -> str:
-    """Return the stem of a word in lower case."""
-    return _stem(lower, base_language(language))
+@functools.lru_cache(maxsize=100_000)
+def stem(lower: str, base: str) -> str:
+    """Return the stem of a word in lower case in a language without region."""
+    analyzer = _stemmer(base)
+    found: Sequence[str] = analyzer.analyze(lower) if analyzer else ()
+    return fold(found[0]) if found else fold(lower)
 
 
-def tokens(text: str) -> list[Token]:
+@functools.lru_cache(maxsize=8192)
+def tokens(text: str) -> tuple[Token, ...]:
     """Return the words of a text, each with where it stands; of scripts without spaces the pairs of characters."""
     found: list[Token] = []
     for match in _WORD.finditer(text):
-        for piece, start in _pieces(match.group(), match.start()):
+        word, at = match.group(), match.start()
+        if word.isascii() and "'" not in word:
+            lower = word.lower()[:MAX_WORD]
+            found.append(Token(lower, lower, at, at + len(word)))
+            continue
+        for piece, start in _pieces(word, at):
             lower = _APOSTROPHE.sub("", piece.lower())[:MAX_WORD]
             folded = fold(lower)
             if folded:
                 found.append(Token(folded, lower, start, start + len(piece)))
-    return found
+    return tuple(found)
 
 
 def joined(text: str) -> list[str]:
@@ -194,10 +203,3 @@ def _stemmer(language: str) -> TextAnalyzer | None:
 @functools.lru_cache(maxsize=32)
 def _stop(name: str) -> TextAnalyzer:
     return TextAnalyzerBuilder(Tokenizer.whitespace()).filter(Filter.stopword(name)).build()
-
-
-@functools.lru_cache(maxsize=50_000)
-def _stem(lower: str, language: str) -> str:
-    analyzer = _stemmer(language)
-    found: Sequence[str] = analyzer.analyze(lower) if analyzer else ()
-    return fold(found[0]) if found else fold(lower)

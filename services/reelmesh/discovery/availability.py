@@ -1,14 +1,19 @@
 """Where and when a title is available, and from what age: as terms of the index, right at the moment of asking.
 
 A title may have many windows, each with countries of its own. Ranges of time beside lists of countries would mix them
-up, and a range for each country would take hundreds of fields. So a title's document says in which countries it is
-available as of the moment that it was indexed, as plain terms; its next *edge* is when that changes. At an edge it is
-indexed anew. Between an edge and that moment, queries name the few titles concerned and set them right (see
-filters.py), so that an answer is never late.
+up, and a range for each country would take hundreds of fields. So a title's document says where it is available as of
+the moment that it was indexed, as plain terms: nothing where that is everywhere, and else that it is restricted, and to
+which countries. Its next *edge* is when that changes: then it is indexed anew. Between an edge and that moment, queries
+name the few titles concerned and set them right (see filters.py), so that an answer is never late.
+
+What is filtered by is what must not be: that a title is restricted and not to the viewer's country. Few titles are, and
+the index leaves them out at next to no cost, where a union of what is available everywhere and there would be gone
+through for each query.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +22,8 @@ from reelmesh.catalog.v1.title_pb2 import AgeRating, Title
 
 EVERYWHERE = "*"
 """Stands for all countries."""
+RESTRICTED = "-"
+"""Term of titles that are not available everywhere, beside those of the countries in which they are."""
 NOWHERE_KNOWN = "?"
 """Stands for the country of viewers of whom nobody knows where they are."""
 NEVER = math.inf
@@ -98,14 +105,27 @@ def rating_where(ratings: Iterable[AgeRating], territory: str) -> AgeRating | No
     return max(found, key=lambda each: each.minimum_age, default=None)
 
 
-def age_terms(ratings: Sequence[AgeRating]) -> list[str]:
+def where_terms(spans: Sequence[Window], now: float) -> list[str]:
+    """Return the terms that availability is filtered by: none for everywhere."""
+    found = open_territories(spans, now)
+    return [] if found == [EVERYWHERE] else [RESTRICTED, *found]
+
+
+def age_terms(ratings: Sequence[AgeRating]) -> tuple[str, ...]:
     """Return the terms that age is filtered by: "DE" and "DE:12" for countries that have one, "*:16" for all others."""
+    # Titles have ratings in common: what follows from them is kept.
+    return _age_terms(tuple((each.minimum_age, tuple(each.territories)) for each in ratings))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _age_terms(ratings: tuple[tuple[int, tuple[str, ...]], ...]) -> tuple[str, ...]:
+    said = [AgeRating(minimum_age=age, territories=territories) for age, territories in ratings]
     terms: list[str] = []
-    for territory in sorted({each for rating in ratings for each in rating.territories}):
-        rating = rating_where(ratings, territory)
+    for territory in sorted({each for rating in said for each in rating.territories}):
+        rating = rating_where(said, territory)
         terms += [territory, f"{territory}:{rating.minimum_age if rating else ADULT}"]
-    general = [each.minimum_age for each in ratings if not each.territories]
+    general = [each.minimum_age for each in said if not each.territories]
     terms.append(f"{EVERYWHERE}:{max(general, default=ADULT)}")
-    unknown = rating_where(ratings, "")
+    unknown = rating_where(said, "")
     terms.append(f"{NOWHERE_KNOWN}:{unknown.minimum_age if unknown else ADULT}")
-    return terms
+    return tuple(terms)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tantivy import Occur, Query
 
 from reelmesh.discovery import demand, facets, filters, pages
@@ -32,18 +32,15 @@ class Browsing:
         asked = pages.fingerprint(query)
         start = pages.begin(query.page_token, asked)
         clauses = view.clauses(query.viewer, query.filters, now)
-        count = view.find(clauses, 1).count
-        ranked = self._orders.get(asked) if start else None
-        if ranked is None:
-            ordinals = _ordered(query, view, demanded, clauses, now)
-            ranked = Ranked(tuple(ordinals), (0.0,) * len(ordinals))
-            if len(ordinals) > query.size:
-                self._orders.put(asked, ranked)
+        ranked = (self._orders.get(asked) if start else None) or _ranked(query, view, demanded, clauses, now)
+        count = view.find(clauses, 1).count if len(ranked.ordinals) >= MAX_DEPTH else len(ranked.ordinals)
+        if not start and len(ranked.ordinals) > query.size:
+            self._orders.put(asked, ranked)
         page = [ordinal for ordinal, _ in pages.window(ranked, start, query.size)]
-        titles = view.by_ordinal(page, clauses)
-        parents = view.parents(titles.values())
+        titles = view.page(page, ranked.addresses, clauses)
+        seasons = view.table.seasons
         return BrowseResult(
-            titles=[summary(titles[each], query.viewer, now, parents) for each in page if each in titles],
+            titles=[summary(titles[each], query.viewer, now, seasons) for each in page if each in titles],
             facets=facets.count(view.searcher, clauses, query.facets),
             next_page_token=pages.after(start, query.size, count, asked),
         )
@@ -54,7 +51,7 @@ def by_number(view: View, clauses: filters.Clauses) -> list[int]:
     return _sorted_by(view, clauses, [{"number": "asc"}, {"ordinal": "asc"}])
 
 
-def _ordered(query: BrowseQuery, view: View, demanded: Demand, clauses: filters.Clauses, now: float) -> list[int]:
+def _ranked(query: BrowseQuery, view: View, demanded: Demand, clauses: filters.Clauses, now: float) -> Ranked:
     """Return the first MAX_DEPTH titles in their order."""
     territory = query.viewer.territory
     match query.order:
@@ -63,44 +60,50 @@ def _ordered(query: BrowseQuery, view: View, demanded: Demand, clauses: filters.
         case Order.TRENDING:
             return _trending(view, demanded, clauses, territory)
         case Order.NEW:
-            return _listed(view.find(clauses, MAX_DEPTH, order="published").ordinals)
+            found = view.find(clauses, MAX_DEPTH, order="published")
+            return _of(found.ordinals.tolist(), found)
         case Order.NAME:
-            return _by_name(view, clauses, base_language(query.viewer.language))
+            return _of(_by_name(view, clauses, base_language(query.viewer.language)))
         case Order.NUMBER:
-            if filters.COLLECTION in query.filters:
-                members = view.members(query.filters[filters.COLLECTION], view.allowed(query.viewer, now))
-                return [view.ordinal(each) for each in members]
-            return by_number(view, clauses)
+            if filters.COLLECTION not in query.filters:
+                return _of(by_number(view, clauses))
+            members = view.members(query.filters[filters.COLLECTION], view.allowed(query.viewer, now))
+            places = {each: at for at, each in enumerate(view.ordinal(member) for member in members)}
+            found = view.find(clauses, MAX_DEPTH)
+            return _of(sorted(found.ordinals.tolist(), key=lambda each: places.get(each, MAX_DEPTH)), found)
 
 
-def _popular(view: View, demanded: Demand, clauses: filters.Clauses, territory: str) -> list[int]:
-    """Return the most watched: of those that were so everywhere, and those that are so where the viewer is."""
-    found = [view.find(clauses, MAX_DEPTH, order="popularity")]
-    head = demanded.head(territory)
-    if head and found[0].count > MAX_DEPTH:
-        found.append(_those(view, clauses, head))
-    ordinals = np.unique(np.concatenate([each.ordinals for each in found]))
-    popular = demand.at(demanded.popular(territory), ordinals)
+def _of(ordinals: Sequence[int], *found: Found) -> Ranked:
+    addresses = {
+        ordinal: address
+        for each in found
+        for ordinal, address in zip(each.ordinals.tolist(), each.addresses, strict=True)
+    }
+    return Ranked(tuple(ordinals), (0.0,) * len(ordinals), addresses)
+
+
+def _popular(view: View, demanded: Demand, clauses: filters.Clauses, territory: str) -> Ranked:
+    """Return the most watched where the viewer is."""
+    found = view.find(clauses, MAX_DEPTH, order="popularity")
+    popular = demand.at(demanded.popular(territory), found.ordinals)
     # Of those that nobody watches the latest first: a new installation's first page is not its oldest titles.
-    order = np.lexsort((ordinals, -view.table.columns.released[ordinals], -popular))
-    return _listed(ordinals[order][:MAX_DEPTH])
+    order = np.lexsort((found.ordinals, -view.table.columns.released[found.ordinals], -popular))
+    return _of(found.ordinals[order].tolist(), found)
 
 
-def _trending(view: View, demanded: Demand, clauses: filters.Clauses, territory: str) -> list[int]:
+def _trending(view: View, demanded: Demand, clauses: filters.Clauses, territory: str) -> Ranked:
     """Return what is watched more than before, and then what is popular."""
     column = demanded.trending(territory)
     rising = np.flatnonzero(column > 0)
-    rising = rising[np.argsort(-column[rising], kind="stable")][: 4 * MAX_DEPTH]
-    found: list[int] = []
-    if len(rising):
-        fulfilling = set(_those(view, clauses, rising.tolist()).ordinals.tolist())
-        found = [each for each in rising.tolist() if each in fulfilling]
-    return list(dict.fromkeys([*found, *_popular(view, demanded, clauses, territory)]))[:MAX_DEPTH]
-
-
-def _those(view: View, clauses: filters.Clauses, ordinals: list[int]) -> Found:
-    within = Query.const_score_query(Query.term_set_query(view.schema, "ordinal", ordinals), 0.0)
-    return view.find([*clauses, (Occur.Must, within)], len(ordinals))
+    rising = rising[np.argsort(-column[rising], kind="stable")][:MAX_DEPTH].tolist()
+    popular = _popular(view, demanded, clauses, territory)
+    if not rising:
+        return popular
+    found = view.find([*clauses, *filters.only(view.schema, rising)], len(rising))
+    fulfilling = set(found.ordinals.tolist())
+    first = [each for each in rising if each in fulfilling]
+    ordinals = list(dict.fromkeys([*first, *popular.ordinals]))[:MAX_DEPTH]
+    return Ranked(tuple(ordinals), (0.0,) * len(ordinals), {**popular.addresses, **_of([], found).addresses})
 
 
 def _by_name(view: View, clauses: filters.Clauses, language: str) -> list[int]:
@@ -126,7 +129,3 @@ def _top(view: View, clauses: filters.Clauses, sort: list[dict[str, str]]) -> li
     top = {"top": {"top_hits": {"size": MAX_DEPTH, "sort": sort, "docvalue_fields": ["ordinal"]}}}
     hits: list[dict[str, Any]] = view.searcher.aggregate(Query.boolean_query(clauses), top)["top"]["hits"]
     return hits
-
-
-def _listed(ordinals: NDArray[np.int64]) -> list[int]:
-    return [int(each) for each in ordinals]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
+import operator
 import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reelmesh.discovery import ranking
+from reelmesh.discovery.documents import organization_of
 from reelmesh.discovery.model import Popularity
 from reelmesh.discovery.table import Table
 
 COUNTRIES = 300
 """Countries whose columns are kept."""
-HEAD = 500
-"""Titles most watched in a country that are looked at on their own where more is found than can be put in order."""
+LARGEST, HEAD = 16, 1000
+"""Countries, and most watched videos of each, that documents know of."""
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +29,7 @@ class Demand:
         self._popularity = popularity
         self._table = table
         self._columns: dict[tuple[str, str], Floats] = {}
-        self._heads: dict[str, list[int]] = {}
+        self._tops: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def popular(self, territory: str) -> Floats:
@@ -41,23 +44,41 @@ class Demand:
         known = self._popularity.trending
         return self._column("trending", territory if territory in known else "")
 
-    def head(self, territory: str) -> list[int]:
-        """Return the titles most watched where a viewer is, if that differs from everywhere."""
-        if not self._popularity.views.get(territory):
-            return []
-        with self._lock:
-            found = self._heads.get(territory)
-        if found is None:
-            column = self.popular(territory)
-            some = np.argsort(-column, kind="stable")[:HEAD]
-            found = some[column[some] > 0].tolist()
-            with self._lock:
-                self._heads[territory] = found
+    def anywhere(self) -> Floats:
+        """Return how popular titles are where they are most so, 0 to 1: what documents say.
+
+        It decides what is put in its exact order where very much is found, so that what only one country watches is not
+        lost. Of the largest countries, and the most watched videos of each.
+        """
+        found = self.popular("").copy()
+        countries = sorted((each for each in self._popularity.views if each), key=self._size, reverse=True)
+        for country in countries[:LARGEST]:
+            views = self._popularity.views[country]
+            head = dict(heapq.nlargest(HEAD, views.items(), key=operator.itemgetter(1)))
+            here = self._table.popularity(self._table.views(head))
+            size = min(len(here), len(found))
+            found[:size] = np.maximum(found[:size], self._mixed(here[:size], found[:size]))
         return found
 
     def of_video(self, video: str) -> float:
-        """Return how often a video is watched everywhere."""
-        return self._popularity.views.get("", {}).get(video, 0.0)
+        """Return how popular a video is everywhere, 0 to 1, compared with its organization's most watched one."""
+        views = self._popularity.views.get("", {}).get(video, 0.0)
+        return float(ranking.popularity(np.asarray(views), self._most(organization_of(video)))) if views else 0.0
+
+    def _most(self, organization: str) -> float:
+        with self._lock:
+            if not self._tops:
+                for video, views in self._popularity.views.get("", {}).items():
+                    key = organization_of(video)
+                    self._tops[key] = max(self._tops.get(key, 0.0), views)
+            return self._tops.get(organization, 0.0)
+
+    def _size(self, country: str) -> int:
+        return len(self._popularity.views[country])
+
+    @staticmethod
+    def _mixed(here: Floats, everywhere: Floats) -> Floats:
+        return ranking.LOCAL_SHARE * here + (1 - ranking.LOCAL_SHARE) * everywhere
 
     def _column(self, kind: str, territory: str) -> Floats:
         key = (kind, territory)
@@ -82,8 +103,7 @@ class Demand:
             return everywhere
         here = self._table.popularity(self._table.views(local))
         size = min(len(here), len(everywhere))
-        mixed: Floats = ranking.LOCAL_SHARE * here[:size] + (1 - ranking.LOCAL_SHARE) * everywhere[:size]
-        return mixed
+        return self._mixed(here[:size], everywhere[:size])
 
 
 def at(column: Floats, ordinals: NDArray[np.int64]) -> Floats:

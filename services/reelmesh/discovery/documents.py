@@ -6,6 +6,7 @@ made of is the title itself, stored as it came.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ KINDS = {
     Title.KIND_COLLECTION: "collection",
 }
 """Kinds as facets name them."""
+AUDIENCES = (Title.AUDIENCE_EVERYONE, Title.AUDIENCE_SIGNED_IN, Title.AUDIENCE_MEMBERS)
+"""Audiences, each of which finds what the ones before it do."""
 POPULARITY_UNIT = 1_000_000
 """The most popular title's popularity in documents."""
 KEY_SEPARATOR = "\x1f"
@@ -48,6 +51,8 @@ _TEXT_FIELDS = {
     "own": "basic",  # the same with the language before them: "de|haus"
     "text": "position",  # stems of synopsis and description in all languages; whom actors play
     "people": "position",  # words of the names of people
+    "where": "basic",  # see availability.where_terms, as of its indexing
+    "age": "basic",  # see availability.age_terms
     "label": "basic",  # words of genres and tags, and each once more with its mark before it
 }
 """Fields of words, and what is kept of each."""
@@ -56,9 +61,7 @@ _TERM_FIELDS = (
     "video",  # name of the video
     "parent",  # name of the title that it is part of
     "member",  # names of a collection's titles
-    "scope",  # "{organization}/{audience}" of what is published
-    "where",  # countries in which it is available as of its indexing, or "*"
-    "age",  # see availability.age_terms
+    "scope",  # "{organization}/{audience}" for each audience that finds it
     "exact",  # the whole title, folded, in each language; and without the article that it begins with
     "key",  # "hanks␟Tom Hanks": people and genres, by each of their words
     "told",  # languages that it has texts in
@@ -146,7 +149,7 @@ def edge_of(number: int) -> float:
 
 def scope(organization: str, audience: int) -> str:
     """Return the term of what an audience of an organization finds."""
-    return f"{organization}/{max(audience, Title.AUDIENCE_EVERYONE)}"
+    return f"{organization}/{audience}"
 
 
 def published(title: Title) -> float:
@@ -170,11 +173,13 @@ def sort_text(title: Title, language: str) -> str:
 
 def _add_filters(made: Document, title: Title, standing: Standing) -> None:
     if title.state == Title.STATE_PUBLISHED:
-        made.add_text("scope", scope(organization_of(title.name), title.audience))
-    for each in availability.open_territories(availability.windows(title), standing.now):
-        made.add_text("where", each)
-    for each in availability.age_terms(title.age_ratings):
-        made.add_text("age", each)
+        for audience in AUDIENCES:
+            if audience >= title.audience:
+                made.add_text("scope", scope(organization_of(title.name), audience))
+    where = availability.where_terms(availability.windows(title), standing.now)
+    if where:
+        made.add_text("where", " ".join(where))
+    made.add_text("age", " ".join(availability.age_terms(title.age_ratings)))
 
 
 def _add_facets(made: Document, title: Title) -> None:
@@ -226,17 +231,18 @@ def _add_texts(made: Document, title: Title) -> None:
 def _add_people(made: Document, title: Title) -> None:
     for person in dict.fromkeys(each.person for each in title.credits):
         made.add_text("person", person)
-        found = analysis.words(person)
-        if found:
-            made.add_text("people", " ".join(found))
-        for start in _word_starts(person):
+        starts = _word_starts(person)
+        if starts:
+            made.add_text("people", starts[0])
+        for start in starts:
             made.add_text("key", f"{start}{KEY_SEPARATOR}{person}")
 
 
-def _word_starts(text: str) -> list[str]:
+@functools.lru_cache(maxsize=20_000)
+def _word_starts(text: str) -> tuple[str, ...]:
     """Return what is left of a text from each of its words on."""
     found = analysis.words(text)[:_KEYED_WORDS]
-    return [" ".join(found[at:]) for at in range(len(found))]
+    return tuple(" ".join(found[at:]) for at in range(len(found)))
 
 
 def _without_article(found: list[str], language: str) -> str:

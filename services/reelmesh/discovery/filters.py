@@ -14,6 +14,8 @@ from reelmesh.discovery.model import Filters, Viewer
 Clauses = list[tuple[Occur, Query]]
 PARENT = "parent"
 COLLECTION = "collection"
+_TERMS = 2000
+"""Up to so many titles, a union of terms is faster than an automaton of them."""
 FACETS = frozenset(documents.FACET_FIELDS)
 """What can be counted, and filtered by."""
 
@@ -29,18 +31,33 @@ def check(filters: Filters, counted: Iterable[str]) -> None:
             raise FacetUnknown(f"{each!r} cannot be counted; {', '.join(sorted(FACETS))} can", facet=each)
 
 
-def allowed(schema: Schema, viewer: Viewer, closing: Sequence[int] = (), opening: Sequence[int] = ()) -> Clauses:
+def allowed(
+    schema: Schema, viewer: Viewer, ages: Iterable[int], closing: Sequence[int] = (), opening: Sequence[int] = ()
+) -> Clauses:
     """Return what a title has to fulfill for a viewer to find it.
 
-    `closing` and `opening` are the ordinals of titles whose documents are older than the edge of a window of theirs:
-    those that the viewer does not find now, and those that they do.
+    `ages` are those that any title is rated with. `closing` and `opening` are the ordinals of titles whose documents
+    are older than the edge of a window of theirs: those that the viewer does not find now, and those that they do.
     """
-    clauses: Clauses = [_must(_scopes(schema, viewer)), _where(schema, viewer, opening)]
+    clauses: Clauses = [_must(Query.term_query(schema, "scope", _scope(viewer), "basic"))]
+    clauses.append((Occur.MustNot, _elsewhere(schema, viewer, opening)))
     if closing:
-        clauses.append((Occur.MustNot, Query.term_set_query(schema, "ordinal", list(closing))))
+        clauses.append((Occur.MustNot, ordinals(schema, closing)))
     if viewer.maximum_age:
-        clauses.append(_must(_ages(schema, viewer)))
+        clauses += _too_old(schema, viewer, [age for age in ages if age > viewer.maximum_age])
     return clauses
+
+
+def ordinals(schema: Schema, those: Sequence[int]) -> Query:
+    """Return the query of some titles."""
+    if len(those) > _TERMS:
+        return Query.term_set_query(schema, "ordinal", list(those))
+    return _any([Query.term_query(schema, "ordinal", each, "basic") for each in those])
+
+
+def only(schema: Schema, those: Sequence[int]) -> Clauses:
+    """Return the clause of some titles and no others."""
+    return [_must(ordinals(schema, those))]
 
 
 def meant(schema: Schema, filters: Filters, members: Sequence[str] | None) -> Clauses:
@@ -61,36 +78,40 @@ def _must(query: Query) -> tuple[Occur, Query]:
 
 
 def _any(queries: Sequence[Query]) -> Query:
-    return queries[0] if len(queries) == 1 else Query.boolean_query([(Occur.Should, each) for each in queries])
+    if len(queries) == 1:
+        return queries[0]
+    return Query.boolean_query([(Occur.Should, each) for each in queries]) if queries else Query.empty_query()
 
 
-def _scopes(schema: Schema, viewer: Viewer) -> Query:
-    audiences: list[int] = [Title.AUDIENCE_EVERYONE]
-    if viewer.signed_in or viewer.member:
-        audiences.append(Title.AUDIENCE_SIGNED_IN)
+def _scope(viewer: Viewer) -> str:
+    audience = Title.AUDIENCE_EVERYONE
+    if viewer.signed_in:
+        audience = Title.AUDIENCE_SIGNED_IN
     if viewer.member:
-        audiences.append(Title.AUDIENCE_MEMBERS)
-    terms = [documents.scope(viewer.organization, each) for each in audiences]
-    return _any([Query.term_query(schema, "scope", each, "basic") for each in terms])
+        audience = Title.AUDIENCE_MEMBERS
+    return documents.scope(viewer.organization, audience)
 
 
-def _where(schema: Schema, viewer: Viewer, opening: Sequence[int]) -> tuple[Occur, Query]:
-    places = [availability.EVERYWHERE, *([viewer.territory] if viewer.territory else [])]
-    queries = [Query.term_query(schema, "where", each, "basic") for each in places]
+def _elsewhere(schema: Schema, viewer: Viewer, opening: Sequence[int]) -> Query:
+    """Return the query of what is restricted, and not to where the viewer is."""
+    clauses: Clauses = [(Occur.Must, Query.term_query(schema, "where", availability.RESTRICTED, "basic"))]
+    if viewer.territory:
+        clauses.append((Occur.MustNot, Query.term_query(schema, "where", viewer.territory, "basic")))
     if opening:
-        queries.append(Query.term_set_query(schema, "ordinal", list(opening)))
-    return _must(_any(queries))
+        clauses.append((Occur.MustNot, ordinals(schema, opening)))
+    return Query.boolean_query(clauses)
 
 
-def _ages(schema: Schema, viewer: Viewer) -> Query:
-    ages = range(viewer.maximum_age + 1)
+def _too_old(schema: Schema, viewer: Viewer, ages: Sequence[int]) -> Clauses:
+    """Return clauses against what is rated for older viewers: where the viewer is or, if it is not there, elsewhere."""
+    if not ages:
+        return []
+
+    def rated(where: str) -> Query:
+        return _any([Query.term_query(schema, "age", f"{where}:{age}", "basic") for age in ages])
+
     if not viewer.territory:
-        return Query.term_set_query(schema, "age", [f"{availability.NOWHERE_KNOWN}:{age}" for age in ages])
-    here = Query.term_set_query(schema, "age", [f"{viewer.territory}:{age}" for age in ages])
-    elsewhere = Query.boolean_query(
-        [
-            (Occur.Must, Query.term_set_query(schema, "age", [f"{availability.EVERYWHERE}:{age}" for age in ages])),
-            (Occur.MustNot, Query.term_query(schema, "age", viewer.territory, "basic")),
-        ]
-    )
-    return _any([here, elsewhere])
+        return [(Occur.MustNot, rated(availability.NOWHERE_KNOWN))]
+    here = Query.term_query(schema, "age", viewer.territory, "basic")
+    elsewhere = Query.boolean_query([(Occur.Must, rated(availability.EVERYWHERE)), (Occur.MustNot, here)])
+    return [(Occur.MustNot, rated(viewer.territory)), (Occur.MustNot, elsewhere)]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from reelmesh.catalog.v1.title_pb2 import Title
 from reelmesh.discovery import analysis
 from reelmesh.discovery.localization import localization
+from reelmesh.discovery.misspelling import alike
 from reelmesh.discovery.parsing import Clause, Parsed, Sign
-from reelmesh.discovery.planning import misspelt
+from reelmesh.discovery.planning import is_small, misspelt
 from reelmesh.discovery.v1.discovery_service_pb2 import SearchResponse
 
 PIECE = 240
@@ -43,60 +44,36 @@ class Highlighter:
 
     def __init__(self, parsed: Parsed, languages: Iterable[str], forgiving: bool) -> None:
         """`languages` are those whose stems were looked for; `forgiving` says that words may be misspelt."""
-        bases = list(languages)
+        bases = frozenset(languages)
+        clauses = [each for each in parsed.clauses if each.sign is not Sign.EXCLUDED]
+        telling = [each for each in clauses if each.prefix or not is_small(each, bases)]
         self._words = [
-            word
-            for at, clause in enumerate(parsed.clauses)
-            if clause.sign is not Sign.EXCLUDED
-            for word in _words(clause, at, bases, forgiving)
+            word for at, clause in enumerate(telling or clauses) for word in _words(clause, at, bases, forgiving)
         ]
 
     def of(self, title: Title, language: str) -> list[SearchResponse.Highlight]:
         """Return where the words stand in a title's texts in the viewer's language, and in names of people."""
         told = localization(title, language)
-        found: list[SearchResponse.Highlight] = []
-        if ranges := self.ranges("title", told.title, told.language):
-            found.append(_highlight("title", told.title, ranges))
-        if ranges := self.ranges("synopsis", told.synopsis, told.language):
-            found.append(_piece(told.synopsis, ranges))
-        people = 0
-        for person in dict.fromkeys(each.person for each in title.credits):
-            if people < PEOPLE and (ranges := self.ranges("person", person, "")):
-                found.append(_highlight("person", person, ranges))
-                people += 1
-        return found
-
-    def ranges(self, field: str, text: str, language: str) -> list[Range]:
-        """Return where words stand in a text, in code points, in their order and none within another."""
-        words = [each for each in self._words if field in each.fields]
-        if not words or not text:
-            return []
-        found = analysis.tokens(text)
-        sure = [hit for token in found if (hit := _match(token, words, language, field == "person"))]
-        if not sure:
-            sure = [(token.start, token.end) for token in found if _alike(token, words)]
-        return _merged(sure)
+        base = analysis.base_language(told.language)
+        texts = [("title", told.title), ("synopsis", told.synopsis)]
+        texts += [("person", each) for each in dict.fromkeys(each.person for each in title.credits)]
+        missing = list(self._words)
+        found: list[list[Range]] = []
+        for field, text in texts:
+            words = [each for each in self._words if field in each.fields]
+            hits = _matches(text, words, base if field != "person" else None) if words else []
+            missing = [each for each in missing if all(each is not word for _, word in hits)]
+            found.append([place for place, _ in hits])
+        doubtful = [each for each in missing if each.distance]
+        if doubtful:
+            # Misspelt words are looked for only where they stand nowhere as they were typed.
+            for ranges, (field, text) in zip(found, texts, strict=True):
+                words = [each for each in doubtful if field in each.fields and field != "synopsis"]
+                ranges += [(token.start, token.end) for token in analysis.tokens(text) if _alike(token, words)]
+        return _shown(texts, found)
 
 
-def within(left: str, right: str, most: int) -> bool:
-    """Say whether at most `most` letters have to be changed, added, left out or exchanged with the next one."""
-    if abs(len(left) - len(right)) > most:
-        return False
-    before: list[int] = []
-    row = list(range(len(right) + 1))
-    for at, letter in enumerate(left, 1):
-        before, last, row = row, before, [at]
-        for to, other in enumerate(right, 1):
-            cost = min(before[to] + 1, row[to - 1] + 1, before[to - 1] + (letter != other))
-            if at > 1 and to > 1 and letter == right[to - 2] and left[at - 2] == other:
-                cost = min(cost, last[to - 2] + 1)
-            row.append(cost)
-        if min(row) > most:
-            return False
-    return row[-1] <= most
-
-
-def _words(clause: Clause, at: int, languages: Sequence[str], forgiving: bool) -> list[_Word]:
+def _words(clause: Clause, at: int, languages: Iterable[str], forgiving: bool) -> list[_Word]:
     fields = {"": {"title", "synopsis", "person"}, "title": {"title"}, "person": {"person"}}.get(clause.field, set())
     distance_allowed = forgiving and not clause.phrase and len(clause.words) == 1
     return [
@@ -112,41 +89,47 @@ def _words(clause: Clause, at: int, languages: Sequence[str], forgiving: bool) -
     ]
 
 
-def _match(token: analysis.Token, words: Sequence[_Word], language: str, name: bool) -> Range | None:
-    for word in words:
-        if token.text == word.text:
-            return (token.start, token.end)
-        if not name and analysis.stem(token.lower, language) in word.stems:
-            return (token.start, token.end)
-        if word.prefix and token.text.startswith(word.text):
-            shorter = analysis.is_run(token.text)  # the character that was typed, of a pair
-            return (token.start, token.start + len(word.text) if shorter else token.end)
-    return None
+def _matches(text: str, words: Sequence[_Word], language: str | None) -> list[tuple[Range, _Word]]:
+    """Return where words stand in a text, and which; in a language, without which stems do not count."""
+    found: list[tuple[Range, _Word]] = []
+    for token in analysis.tokens(text):
+        stem = analysis.stem(token.lower, language) if language is not None else ""
+        for word in words:
+            if token.text == word.text or stem in word.stems:
+                found.append(((token.start, token.end), word))
+                break
+            if word.prefix and token.text.startswith(word.text):
+                shorter = analysis.is_run(token.text)  # the character that was typed, of a pair
+                found.append(((token.start, token.start + len(word.text) if shorter else token.end), word))
+                break
+    return found
 
 
 def _alike(token: analysis.Token, words: Sequence[_Word]) -> bool:
-    for word in words:
-        if not word.distance:
-            continue
-        if within(token.text, word.text, word.distance):
-            return True
-        if word.prefix and any(
-            within(token.text[: len(word.text) + more], word.text, word.distance)
-            for more in range(-word.distance, word.distance + 1)
-        ):
-            return True
-    return False
+    return any(word.distance and alike(word.text, token.text, word.distance, word.prefix) for word in words)
 
 
 def _merged(ranges: Sequence[Range]) -> list[Range]:
     """Return ranges without overlaps: pairs of characters overlap."""
     merged: list[Range] = []
-    for start, end in ranges:
+    for start, end in sorted(ranges):
         if merged and start < merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
             merged.append((start, end))
     return merged
+
+
+def _shown(texts: Sequence[tuple[str, str]], found: Sequence[Sequence[Range]]) -> list[SearchResponse.Highlight]:
+    shown: list[SearchResponse.Highlight] = []
+    people = 0
+    for (field, text), ranges in zip(texts, found, strict=True):
+        if not ranges or (field == "person" and people == PEOPLE):
+            continue
+        people += field == "person"
+        merged = _merged(ranges)
+        shown.append(_piece(text, merged) if field == "synopsis" else _highlight(field, text, merged))
+    return shown
 
 
 def _highlight(field: str, text: str, ranges: Sequence[Range]) -> SearchResponse.Highlight:

@@ -47,13 +47,13 @@ from reelmesh.mesh.clock import Clock
 
 __all__ = ["SCHEMA_VERSION", "Index"]
 
-WRITER_BYTES = 64 << 20
+WRITER_BYTES = 256 << 20
 """Memory of documents that are not written yet."""
 BATCH = 256
 """Titles that are indexed together."""
 MAX_COLLECTIONS = 20
 """Collections that a title's page names at most."""
-PRIOR_STEP = 1 / 16
+PRIOR_STEP = 0.1
 """A document says its title's popularity, from 0 to 1, to about this much."""
 PRIORS_AT_ONCE = 5000
 """Documents that one change of popularity makes anew at most, those that are farthest off."""
@@ -83,6 +83,7 @@ class Index:
         self._searching = Searching(orders)
         self._browsing = Browsing(orders)
         self._demand = Demand(Popularity(), self._table)
+        self._popular_anywhere = np.zeros(0)
         self._edges: dict[int, float] = {}
         self._dropped: list[int] = []
         self._view = View(self._schema, index.searcher(), self._table, np.zeros(0), self._cache)
@@ -153,7 +154,8 @@ class Index:
         of which it is wrong by now are made anew, at most PRIORS_AT_ONCE. Return how many; then `commit`.
         """
         self._demand = Demand(popularity, self._table)
-        popular = self._demand.popular("")
+        popular = self._demand.anywhere()
+        self._popular_anywhere = popular
         size = len(popular)
         off = np.abs(popular - self._table.columns.indexed[:size]) * (self._table.columns.revision[:size] > 0)
         wrong = np.flatnonzero(off > PRIOR_STEP)
@@ -185,17 +187,17 @@ class Index:
         title = view.by_name([name], allowed).get(name)
         if title is None:
             raise TitleUnknown(f"there is no title {name}")
-        parents = view.parents([title])
-        made = summaries.details(title, viewer, summaries.summary(title, viewer, now, parents))
+        seasons = self._table.seasons
+        made = summaries.details(title, viewer, summaries.summary(title, viewer, now, seasons))
         for part in self._parts(title, view, allowed):
-            summed = summaries.summary(part, viewer, now, {title.name: title, **parents})
+            summed = summaries.summary(part, viewer, now, seasons)
             (made.extras if part.kind == Title.KIND_EXTRA else made.parts).append(summed)
         if title.parent_title:
             above = view.by_name([title.parent_title], allowed).get(title.parent_title)
             if above is not None:
-                made.parent.CopyFrom(summaries.summary(above, viewer, now, view.parents([above])))
+                made.parent.CopyFrom(summaries.summary(above, viewer, now, seasons))
         collections = self._linked("member", title, view, allowed, MAX_COLLECTIONS)
-        made.collections.extend(summaries.summary(each, viewer, now, {}) for each in collections)
+        made.collections.extend(summaries.summary(each, viewer, now, seasons) for each in collections)
         return made
 
     def get(self, names: Sequence[str], viewer: Viewer) -> list[TitleSummary]:
@@ -203,8 +205,8 @@ class Index:
         view, now = self._view, self._now()
         asked = [view.ordinal(each) for each in names]
         titles = view.by_ordinal({each for each in asked if each != UNKNOWN}, view.allowed(viewer, now))
-        parents = view.parents(titles.values())
-        return [summaries.summary(titles[each], viewer, now, parents) for each in asked if each in titles]
+        seasons = self._table.seasons
+        return [summaries.summary(titles[each], viewer, now, seasons) for each in asked if each in titles]
 
     def statistics(self) -> Statistics:
         """Return how large the index is."""
@@ -272,9 +274,14 @@ class Index:
             self._edges[place] = availability.next_edge(availability.windows(title), now)
 
     def _popular(self, titles: Sequence[Title], places: Sequence[int]) -> NDArray[np.float64]:
-        """Return how popular titles are everywhere, 0 to 1, of those that were there when popularity was told."""
-        column = self._demand.popular("")
-        return np.asarray([column[place] if place < len(column) else 0.0 for place in places])
+        """Return how popular titles are where they are most so, 0 to 1; of new ones, how popular their video is."""
+        known = self._popular_anywhere
+        return np.asarray(
+            [
+                known[place] if place < len(known) else self._demand.of_video(title.video)
+                for title, place in zip(titles, places, strict=True)
+            ]
+        )
 
     def _parts(self, title: Title, view: View, allowed: filters.Clauses) -> list[Title]:
         """Return what is part of a title, or about it, in its order."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from tantivy import Occur, Query
 
 from reelmesh.discovery import filters
 from reelmesh.discovery.pages import Ranked
 from reelmesh.discovery.semantic import Model, VectorStore
-from reelmesh.discovery.views import View
+from reelmesh.discovery.views import Found, View
 
 FOUND = 100
 """Titles that are found by meaning."""
@@ -38,24 +37,23 @@ class Meaning:
         while size:
             some = np.argpartition(-cosines, size - 1)[:size]
             some = some[cosines[some] > least]
-            ordinals = _fulfilling(some, view, allowed)
-            if len(ordinals) >= FOUND or len(some) < size or size == len(cosines):
-                return _ordered(ordinals, cosines)
+            if not len(some):
+                break
+            found = view.find([*allowed, *filters.only(view.schema, some.tolist())], len(some))
+            if found.count >= FOUND or len(some) < size or size == len(cosines):
+                return _ordered(found, cosines, least)
             if size >= LAST_LOOK:
-                found = view.find(allowed, view.table.size).ordinals
-                found = found[found < len(cosines)]  # others came since
-                return _ordered(found[cosines[found] > least], cosines)
+                return _ordered(view.find(allowed, view.table.size), cosines, least)
             size = min(size * 4, len(cosines))
         return Ranked((), ())
 
 
-def _fulfilling(some: NDArray[np.int64], view: View, allowed: filters.Clauses) -> NDArray[np.int64]:
-    if not len(some):
-        return some
-    within = Query.const_score_query(Query.term_set_query(view.schema, "ordinal", some.tolist()), 0.0)
-    return view.find([*allowed, (Occur.Must, within)], len(some)).ordinals
-
-
-def _ordered(ordinals: NDArray[np.int64], cosines: NDArray[np.float32]) -> Ranked:
-    order = ordinals[np.lexsort((ordinals, -cosines[ordinals]))][:FOUND]
-    return Ranked(tuple(order.tolist()), tuple(cosines[order].astype(float).tolist()))
+def _ordered(found: Found, cosines: NDArray[np.float32], least: float) -> Ranked:
+    """Return the nearest of what was found; what has come since the cosines were made has none."""
+    inside = np.flatnonzero(found.ordinals < len(cosines))
+    near = cosines[found.ordinals[inside]]
+    inside, near = inside[near > least], near[near > least]
+    order = np.lexsort((found.ordinals[inside], -near))[:FOUND]
+    ordinals = found.ordinals[inside[order]].tolist()
+    addresses = {ordinal: found.addresses[at] for ordinal, at in zip(ordinals, inside[order].tolist(), strict=True)}
+    return Ranked(tuple(ordinals), tuple(near[order].astype(float).tolist()), addresses)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from tantivy import DocAddress
 
 from reelmesh.discovery.errors import PageTooDeep
 from reelmesh.discovery.model import MAX_DEPTH, BrowseQuery, SearchQuery
@@ -29,6 +31,8 @@ class Ranked:
 
     ordinals: tuple[int, ...]
     scores: tuple[float, ...]
+    addresses: Mapping[int, DocAddress] = field(default_factory=dict, compare=False)
+    """Of documents in the view that they were found in."""
 
 
 def fingerprint(query: SearchQuery | BrowseQuery) -> str:
@@ -78,8 +82,9 @@ class Orders:
 
     def put(self, asked: str, ranked: Ranked) -> None:
         """Keep an order."""
+        kept = replace(ranked, addresses={})  # the view goes
         with self._lock:
-            self._orders.put(asked, ranked)
+            self._orders.put(asked, kept)
 
 
 def window(ranked: Ranked, start: int, size: int) -> Sequence[tuple[int, float]]:

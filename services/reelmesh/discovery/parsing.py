@@ -92,7 +92,7 @@ def parse(text: str) -> Parsed:
         raise QueryInvalid("the query says only what must not be there", len(text) - len(text.lstrip()))
     if clauses and not text[-1].isspace():
         clauses[-1] = _maybe_prefix(clauses[-1])
-    return Parsed(tuple(dict.fromkeys(clauses)))
+    return Parsed(tuple(clauses))
 
 
 def _clauses(text: str, match: re.Match[str]) -> tuple[list[Clause], int]:
@@ -116,7 +116,7 @@ def _clauses(text: str, match: re.Match[str]) -> tuple[list[Clause], int]:
         return [Clause((), field, sign, values=_values(field, value, start))], end
     if not quoted and value.endswith(":") and value[:-1] in FIELDS:
         raise QueryInvalid(f"a word is missing behind {value}", end)
-    words = tuple(replace(each, start=each.start + start, end=each.end + start) for each in analysis.tokens(value))
+    words = analysis.tokens(value)
     if not words:
         if field or quoted or sign is not Sign.WANTED:
             raise QueryInvalid("a word is missing", start)

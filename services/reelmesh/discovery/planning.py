@@ -39,7 +39,11 @@ IN_ORDER = 0.3
 """On top for a title that has the words one after the other."""
 BEGINNING = 0.3
 """On top for a title that begins with what was typed."""
-REST = 1 + OWN + IN_ORDER + BEGINNING
+ONE_PERSON = 0.5
+"""On top for a title in which one person has the words as their name: not one the first name, and another the last."""
+NEARLY = 1.0
+"""On top for a title whose whole name it is, but for a letter or two."""
+REST = 1 + OWN + IN_ORDER + BEGINNING + NEARLY + 2 * ONE_PERSON
 """The most that a title gets for its words and their order, in units of its words' worth."""
 LANGUAGES = 20
 """Languages whose stems are looked for at most."""
@@ -107,9 +111,10 @@ def plan(parsed: Parsed, lexicon: Lexicon, level: Level) -> list[tuple[Occur, Qu
     wanted: list[Query] = []
     worth = 0.0
     languages = lexicon.languages | {lexicon.language}
-    small = [_is_small(each, languages) for each in parsed.clauses]
+    distinct = list(dict.fromkeys(parsed.clauses))
+    small = [is_small(each, languages) for each in distinct]
     optional_small = not all(small)
-    for at, clause in enumerate(parsed.clauses):
+    for at, clause in enumerate(distinct):
         ways = _ways(clause, lexicon, Level.STRICT if clause.sign is Sign.EXCLUDED else level, at)
         best = max((way.worth for way in ways), default=0.0)
         if clause.sign is Sign.EXCLUDED:
@@ -125,7 +130,7 @@ def plan(parsed: Parsed, lexicon: Lexicon, level: Level) -> list[tuple[Occur, Qu
         clauses += _own(clause, lexicon)
     clauses += _required(wanted, level)
     if parsed.text:
-        clauses += _whole(parsed, lexicon, worth)
+        clauses += _whole(parsed, lexicon, worth, level)
     return clauses
 
 
@@ -144,7 +149,8 @@ def _required(wanted: Sequence[Query], level: Level) -> list[tuple[Occur, Query]
     return [(Occur.Must, some)]
 
 
-def _is_small(clause: Clause, languages: frozenset[str]) -> bool:
+def is_small(clause: Clause, languages: frozenset[str]) -> bool:
+    """Say whether a clause is one of the smallest words of a language, which a title may do without."""
     return (
         len(clause.words) == 1
         and not clause.field
@@ -165,7 +171,7 @@ def _own(clause: Clause, lexicon: Lexicon) -> list[tuple[Occur, Query]]:
     return found
 
 
-def _whole(parsed: Parsed, lexicon: Lexicon, worth: float) -> list[tuple[Occur, Query]]:
+def _whole(parsed: Parsed, lexicon: Lexicon, worth: float, level: Level) -> list[tuple[Occur, Query]]:
     """Return what is on top for titles that are, begin with, or hold all of what was typed."""
     schema = lexicon.schema
     words = parsed.text.split()
@@ -176,8 +182,15 @@ def _whole(parsed: Parsed, lexicon: Lexicon, worth: float) -> list[tuple[Occur, 
         (Occur.Should, Query.const_score_query(beginning, BEGINNING * worth)),
     ]
     if len(words) > 1:
-        in_order = Query.phrase_query(schema, "title", list(words))
-        found.append((Occur.Should, Query.const_score_query(in_order, IN_ORDER * worth)))
+        for field, share in (("title", IN_ORDER), ("people", ONE_PERSON)):
+            in_order = Query.phrase_query(schema, field, list(words))
+            found.append((Occur.Should, Query.const_score_query(in_order, share * worth)))
+    distance = misspelt(len(parsed.text), 0) if level > Level.STRICT else 0
+    if distance:
+        name = Query.fuzzy_term_query(schema, "exact", parsed.text, distance)
+        person = Query.fuzzy_term_query(schema, "key", parsed.text, distance, prefix=True)
+        found.append((Occur.Should, Query.const_score_query(name, NEARLY * worth)))
+        found.append((Occur.Should, Query.const_score_query(person, ONE_PERSON * worth)))
     return found
 
 

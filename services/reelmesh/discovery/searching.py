@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ class Searching:
         allowed = view.clauses(query.viewer, query.filters, now)
         lexical = _lexical(parsed, query, view, demanded, allowed, now)
         ranked, found = _fused(parsed, query, lexical, view, meaning, allowed)
-        count = _count(found, lexical, view, allowed)
+        count = _count(ranked, found, lexical, view, allowed)
         if start:
             ranked = self._orders.get(asked) or ranked
         elif len(ranked.ordinals) > query.size:
@@ -71,21 +71,19 @@ class Searching:
             parsed, view.table.languages | {base_language(query.viewer.language)}, lexical.level > Level.STRICT
         )
         return SearchResult(
-            hits=_hits(pages.window(ranked, start, query.size), view, query.viewer, allowed, highlighter, now),
+            hits=_hits(ranked, pages.window(ranked, start, query.size), view, query.viewer, allowed, highlighter, now),
             facets=facets.count(view.searcher, allowed + found, query.facets),
             total=min(count, MAX_TOTAL),
             next_page_token=pages.after(start, query.size, count, asked),
         )
 
 
-def rank(found: Sequence[Found], view: View, demanded: Demand, viewer: Viewer, now: float) -> Ranked:
+def rank(found: Found, view: View, demanded: Demand, viewer: Viewer, now: float) -> Ranked:
     """Put what was found, with the documents' priors in its scores, in its exact order now, where the viewer is."""
-    addresses = [address for each in found for address in each.addresses]
-    if not addresses:
+    if not found.addresses:
         return Ranked((), ())
-    ordinals, first = np.unique(np.concatenate([each.ordinals for each in found]), return_index=True)
-    scores = np.concatenate([each.scores for each in found])[first]
-    relevance = scores / np.asarray(view.values("prior", [addresses[at] for at in first.tolist()]))
+    ordinals = found.ordinals
+    relevance = found.scores / np.asarray(view.values("prior", found.addresses))
     columns = view.table.columns
     priors = ranking.prior(
         demand.at(demanded.popular(viewer.territory), ordinals),
@@ -94,21 +92,8 @@ def rank(found: Sequence[Found], view: View, demanded: Demand, viewer: Viewer, n
     )
     final = relevance * priors
     order = np.lexsort((ordinals, -final))[:MAX_DEPTH]
-    return Ranked(tuple(ordinals[order].tolist()), tuple(final[order].tolist()))
-
-
-def retrieve(clauses: filters.Clauses, view: View, demanded: Demand, viewer: Viewer, limit: int) -> list[Found]:
-    """Find what fulfills clauses, the best by its document's prior, and whatever is popular where the viewer is.
-
-    Where more is found than can be put in order, a title that is popular in one country only would be lost behind what
-    is popular everywhere: so those are looked for on their own.
-    """
-    found = [view.find(clauses, limit, weight="prior")]
-    head = demanded.head(viewer.territory) if found[0].count > limit else []
-    if head:
-        local = Query.const_score_query(Query.term_set_query(view.schema, "ordinal", head), 0.0)
-        found.append(view.find([*clauses, (Occur.Must, local)], limit, weight="prior"))
-    return found
+    addresses = dict(zip(ordinals.tolist(), found.addresses, strict=True))
+    return Ranked(tuple(ordinals[order].tolist()), tuple(final[order].tolist()), addresses)
 
 
 def lexicon(view: View, viewer: Viewer) -> Lexicon:
@@ -122,14 +107,13 @@ def _lexical(
     if query.mode is Mode.SEMANTIC:
         return Lexical(Level.RELAXED, [], 0, Ranked((), ()))
     clauses: filters.Clauses = []
-    found: list[Found] = []
-    level = Level.STRICT
+    known = lexicon(view, query.viewer)
     for level in Level:
-        clauses = planning.plan(parsed, lexicon(view, query.viewer), level) or everything()
-        found = retrieve(allowed + clauses, view, demanded, query.viewer, MAX_DEPTH)
-        if found[0].count >= (ENOUGH if level is Level.STRICT else 1) or not parsed.clauses:
+        clauses = planning.plan(parsed, known, level) or everything()
+        found = view.find(allowed + clauses, MAX_DEPTH, weight="prior")
+        if found.count >= (ENOUGH if level is Level.STRICT else 1) or not parsed.clauses:
             break
-    return Lexical(level, clauses, found[0].count, rank(found, view, demanded, query.viewer, now))
+    return Lexical(level, clauses, found.count, rank(found, view, demanded, query.viewer, now))
 
 
 def everything() -> filters.Clauses:
@@ -152,9 +136,9 @@ def _fused(
     near = meaning.near(query.text, view, allowed, bounded=not alone)
     if not near.ordinals and not alone:
         return lexical.ranked, lexical.clauses
-    by_meaning = Query.const_score_query(Query.term_set_query(view.schema, "ordinal", list(near.ordinals)), 0.0)
+    by_meaning = filters.ordinals(view.schema, near.ordinals)
     if alone:
-        return near, [(Occur.Must, by_meaning)]
+        return near, filters.only(view.schema, near.ordinals)
     weight = MEANING_BESIDE if lexical.level is Level.STRICT else MEANING_ALONE
     either = Query.boolean_query([(Occur.Should, Query.boolean_query(lexical.clauses)), (Occur.Should, by_meaning)])
     return fuse(lexical.ranked, near, weight), [(Occur.Must, either)]
@@ -167,33 +151,37 @@ def fuse(first: Ranked, second: Ranked, weight: float) -> Ranked:
         for at, ordinal in enumerate(ranked.ordinals, 1):
             scores[ordinal] = scores.get(ordinal, 0.0) + counts / (FUSION + at)
     order = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:MAX_DEPTH]
-    return Ranked(tuple(ordinal for ordinal, _ in order), tuple(score for _, score in order))
+    return Ranked(
+        tuple(ordinal for ordinal, _ in order),
+        tuple(score for _, score in order),
+        {**second.addresses, **first.addresses},
+    )
 
 
-def _count(found: filters.Clauses, lexical: Lexical, view: View, allowed: filters.Clauses) -> int:
+def _count(ranked: Ranked, found: filters.Clauses, lexical: Lexical, view: View, allowed: filters.Clauses) -> int:
+    """Return how many were found, which is only to be counted where not all of them are in the order."""
     if found is lexical.clauses:
         return lexical.count
-    return view.find(allowed + found, 1).count
+    return len(ranked.ordinals) if lexical.count < MAX_DEPTH // 2 else view.find(allowed + found, 1).count
 
 
 def _hits(
-    page: Iterable[tuple[int, float]],
+    ranked: Ranked,
+    page: Sequence[tuple[int, float]],
     view: View,
     viewer: Viewer,
     allowed: filters.Clauses,
     highlighter: Highlighter,
     now: float,
 ) -> list[SearchResponse.Hit]:
-    ordered = list(page)
-    titles = view.by_ordinal((ordinal for ordinal, _ in ordered), allowed)
-    parents = view.parents(titles.values())
+    titles = view.page([ordinal for ordinal, _ in page], ranked.addresses, allowed)
     hits: list[SearchResponse.Hit] = []
-    for ordinal, score in ordered:
+    for ordinal, score in page:
         title = titles.get(ordinal)
         if title is not None:  # it may have ended since the first page
             hits.append(
                 SearchResponse.Hit(
-                    title=summary(title, viewer, now, parents),
+                    title=summary(title, viewer, now, view.table.seasons),
                     highlights=highlighter.of(title, viewer.language),
                     score=score,
                 )

@@ -10,11 +10,11 @@ from reelmesh.discovery import analysis, filters, planning
 from reelmesh.discovery.demand import Demand
 from reelmesh.discovery.documents import KEY_SEPARATOR
 from reelmesh.discovery.errors import QueryTooLong
-from reelmesh.discovery.highlights import within
+from reelmesh.discovery.misspelling import alike
 from reelmesh.discovery.model import MAX_QUERY_LENGTH, Viewer
 from reelmesh.discovery.parsing import Clause, Parsed
 from reelmesh.discovery.planning import Level
-from reelmesh.discovery.searching import lexicon, rank, retrieve
+from reelmesh.discovery.searching import lexicon, rank
 from reelmesh.discovery.summaries import summary
 from reelmesh.discovery.v1.discovery_service_pb2 import SuggestResponse
 from reelmesh.discovery.views import View
@@ -47,7 +47,7 @@ def suggest(text: str, size: int, viewer: Viewer, view: View, demanded: Demand, 
     titles = _titles(typed, size, viewer, view, demanded, allowed, now)
     keys = _keys(" ".join(each.text for each in typed), view, allowed)
     if not keys:
-        keys = _misspelt_people(typed, viewer, view, demanded, allowed, now) if len(titles) < size else []
+        keys = _misspelt_people(typed, viewer, view, allowed) if len(titles) < size else []
     kept = max(size - len(keys), round(TITLES_SHARE * size))
     people = [Suggestion(query=each) for each in keys[: size - min(len(titles), kept)]]
     whole = [each for each in people if analysis.exact(each.query) == analysis.exact(text)]
@@ -68,13 +68,13 @@ def _titles(
     parsed = Parsed(tuple(Clause((word,), "title", prefix=at == last) for at, word in enumerate(typed)))
     for level in (Level.STRICT, Level.FUZZY):
         clauses = planning.plan(parsed, lexicon(view, viewer), level)
-        found = retrieve(allowed + clauses, view, demanded, viewer, LOOKED_AT)
-        if found[0].count:
+        found = view.find(allowed + clauses, LOOKED_AT, weight="prior")
+        if found.count:
             break
-    best = rank(found, view, demanded, viewer, now).ordinals[: 2 * size]
-    known = view.by_ordinal(best, allowed)
-    parents = view.parents(known.values())
-    made = [summary(known[each], viewer, now, parents) for each in best if each in known]
+    ranked = rank(found, view, demanded, viewer, now)
+    best = ranked.ordinals[: 2 * size]
+    known = view.page(best, ranked.addresses, allowed)
+    made = [summary(known[each], viewer, now, view.table.seasons) for each in best]
     by_name: dict[str, Suggestion] = {}
     for each in made:  # a name is suggested once, for its best title
         by_name.setdefault(each.display_title, Suggestion(query=each.display_title, title=each))
@@ -94,21 +94,15 @@ def _keys(prefix: str, view: View, allowed: filters.Clauses) -> list[str]:
 
 
 def _misspelt_people(
-    typed: Sequence[analysis.Token],
-    viewer: Viewer,
-    view: View,
-    demanded: Demand,
-    allowed: filters.Clauses,
-    now: float,
+    typed: Sequence[analysis.Token], viewer: Viewer, view: View, allowed: filters.Clauses
 ) -> list[str]:
     """Return people whose names are nearly what was typed, of the titles that have them, the most popular first."""
     last = len(typed) - 1
     parsed = Parsed(tuple(Clause((word,), "person", prefix=at == last) for at, word in enumerate(typed)))
     clauses = planning.plan(parsed, lexicon(view, viewer), Level.FUZZY)
-    found = retrieve(allowed + clauses, view, demanded, viewer, KEYS)
-    best = rank(found, view, demanded, viewer, now).ordinals
+    found = view.find(allowed + clauses, KEYS, weight="prior")
     counts: dict[str, int] = {}
-    for title in view.by_ordinal(best[:KEYS], allowed).values():
+    for title in view.titles(found.addresses).values():
         for person in {each.person for each in title.credits}:
             if _alike(typed, analysis.words(person)):
                 counts[person] = counts.get(person, 0) + 1
@@ -117,11 +111,8 @@ def _misspelt_people(
 
 def _alike(typed: Sequence[analysis.Token], name: Sequence[str]) -> bool:
     """Say whether each word that was typed is nearly one of a name's, or a beginning of it."""
-    for at, word in enumerate(typed):
-        most = planning.misspelt(len(word.text), at)
-        ends = [len(word.text) + more for more in range(-most, most + 1)] if at == len(typed) - 1 else []
-        if not any(
-            within(each, word.text, most) or any(within(each[:end], word.text, most) for end in ends) for each in name
-        ):
-            return False
-    return True
+    last = len(typed) - 1
+    return all(
+        any(alike(word.text, each, planning.misspelt(len(word.text), at), at == last) for each in name)
+        for at, word in enumerate(typed)
+    )

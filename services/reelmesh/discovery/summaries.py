@@ -12,9 +12,12 @@ from reelmesh.discovery.localization import localization
 from reelmesh.discovery.model import Viewer
 from reelmesh.discovery.v1.discovery_service_pb2 import GetTitleDetailsResponse, TitleSummary
 
+Seasons = Mapping[str, tuple[str, int]]
+"""Of each season, by its name, the name of the series and the number."""
 
-def summary(title: Title, viewer: Viewer, now: float, parents: Mapping[str, Title]) -> TitleSummary:
-    """Return a title as rows show it; `parents` has the titles that it is part of, by name, if they are there."""
+
+def summary(title: Title, viewer: Viewer, now: float, seasons: Seasons) -> TitleSummary:
+    """Return a title as rows show it."""
     told = localization(title, viewer.language)
     made = TitleSummary(
         title=title.name,
@@ -25,7 +28,7 @@ def summary(title: Title, viewer: Viewer, now: float, parents: Mapping[str, Titl
         year=title.release_date.year,
         genres=title.genres,
     )
-    _add_place(made, title, parents)
+    _add_place(made, title, seasons)
     _add_images(made, title, viewer.language, told.language)
     if title.availabilities:
         until = availability.open_until(availability.windows(title), viewer.territory, now)
@@ -55,18 +58,14 @@ def details(title: Title, viewer: Viewer, summed: TitleSummary) -> GetTitleDetai
     return made
 
 
-def _add_place(made: TitleSummary, title: Title, parents: Mapping[str, Title]) -> None:
-    parent = parents.get(title.parent_title)
+def _add_place(made: TitleSummary, title: Title, seasons: Seasons) -> None:
     if title.kind == Title.KIND_SEASON:
         made.series = title.parent_title
         made.season_number = title.number
     elif title.kind == Title.KIND_EPISODE:
         made.episode_number = title.number
-        if parent is not None and parent.kind == Title.KIND_SEASON:
-            made.series = parent.parent_title
-            made.season_number = parent.number
-        else:
-            made.series = title.parent_title
+        # Not of a season: then it is the series' own.
+        made.series, made.season_number = seasons.get(title.parent_title, (title.parent_title, 0))
 
 
 def _add_images(made: TitleSummary, title: Title, *languages: str) -> None:

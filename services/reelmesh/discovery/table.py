@@ -69,6 +69,10 @@ class Table:
         """Of titles that have some that begin or end."""
         self.languages: frozenset[str] = frozenset()
         """That any title has texts in, without regions."""
+        self.ages: frozenset[int] = frozenset({availability.ADULT})
+        """That any title is rated with."""
+        self.seasons: dict[str, tuple[str, int]] = {}
+        """Of each season, by its name, the name of the series and the number."""
         self._ordinals: dict[bytes, int] = {}
         self._videos: dict[bytes, int] = {}
         self._video_of: dict[int, bytes] = {}
@@ -122,6 +126,11 @@ class Table:
         told = {each.language.split("-", 1)[0].lower() for each in title.localizations}
         if not told <= self.languages:
             self.languages |= told
+        ages = {each.minimum_age for each in title.age_ratings}
+        if not ages <= self.ages:
+            self.ages |= ages
+        if title.kind == Title.KIND_SEASON:
+            self.seasons[title.name] = (title.parent_title, title.number)
         return place
 
     def drop(self, name: str) -> int:
@@ -132,6 +141,7 @@ class Table:
         place = self._ordinals.pop(self._key(name), UNKNOWN)
         if place == UNKNOWN:
             return UNKNOWN
+        self.seasons.pop(name, None)
         self.columns.revision[place] = 0
         self.columns.parent[self.columns.parent == place] = UNKNOWN
         self.columns.parent[place] = UNKNOWN

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tantivy import DocAddress, Occur, Query, Schema, Searcher
+from tantivy import DocAddress, Query, Schema, Searcher
 from tantivy import Order as Direction
 
 from reelmesh.catalog.v1.title_pb2 import Title
@@ -74,7 +74,7 @@ class View:
                 spans = self.table.windows.get(ordinal)
                 is_open = spans is not None and availability.is_open(spans, viewer.territory, now)
                 (opening if is_open else closing).append(ordinal)
-        return filters.allowed(self.schema, viewer, closing, opening)
+        return filters.allowed(self.schema, viewer, self.table.ages, closing, opening)
 
     def clauses(self, viewer: Viewer, asked: Filters, now: float) -> filters.Clauses:
         """Return what a title has to fulfill for a viewer to find it, and to be one that is asked for."""
@@ -135,13 +135,21 @@ class View:
             found[key[0]] = title
         return found
 
+    def page(
+        self, ordinals: Sequence[int], addresses: Mapping[int, DocAddress], clauses: filters.Clauses
+    ) -> dict[int, Title]:
+        """Return those of some titles that fulfill clauses; those that have an address were found by them already."""
+        found = self.titles([addresses[each] for each in ordinals if each in addresses])
+        missing = [each for each in ordinals if each not in addresses]
+        return {**found, **self.by_ordinal(missing, clauses)} if missing else found
+
     def by_ordinal(self, ordinals: Iterable[int], clauses: filters.Clauses) -> dict[int, Title]:
         """Return those of some titles that fulfill clauses."""
         wanted = [int(each) for each in ordinals]
         if not wanted:
             return {}
-        within = (Occur.Must, Query.const_score_query(Query.term_set_query(self.schema, "ordinal", wanted), 0.0))
-        result = self.searcher.search(Query.boolean_query([*clauses, within]), len(wanted), count=False)
+        within = filters.only(self.schema, wanted)
+        result = self.searcher.search(Query.boolean_query([*clauses, *within]), len(wanted), count=False)
         return self.titles([address for _, address in result.hits])
 
     def by_name(self, names: Iterable[str], clauses: filters.Clauses) -> dict[str, Title]:
@@ -152,8 +160,3 @@ class View:
     def ordinal(self, name: str) -> int:
         """Return the ordinal of a title, or of the one that a video plays; UNKNOWN where there is none."""
         return self.table.by_video(name) if "/videos/" in name else self.table.ordinal(name)
-
-    def parents(self, titles: Iterable[Title]) -> dict[str, Title]:
-        """Return the titles that episodes are part of, by name, whoever may find them."""
-        names = {each.parent_title for each in titles if each.kind == Title.KIND_EPISODE and each.parent_title}
-        return self.by_name(names, [])
