@@ -6,7 +6,7 @@ import typer
 
 from reelmesh_tools import keys
 from reelmesh_tools.bench import commands as bench_commands
-from reelmesh_tools.client import analytics, billing, experiments, people, recommendations
+from reelmesh_tools.client import analytics, billing, experiments, models, people, recommendations
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.doctor import commands as doctor_commands
 from reelmesh_tools.simulate import commands as simulate_commands
@@ -23,6 +23,7 @@ def build() -> typer.Typer:
     analytics.register(app)
     experiments.register(app)
     recommendations.register(app)
+    models.register(app)
     bench_commands.register(app)
     simulate_commands.register(app)
     doctor_commands.register(app)

@@ -29,12 +29,13 @@ class AnalyticsAudience:
         request.end_time.FromDatetime(end)
         try:
             async for part in self._stub.ExportInteractions(request):
-                yield _batch(part)
+                yield batch_of(part)
         except grpc.aio.AioRpcError as error:
             raise Unavailable("analytics does not answer") from error
 
 
-def _batch(part: ExportInteractionsResponse) -> pyarrow.RecordBatch:
+def batch_of(part: ExportInteractionsResponse) -> pyarrow.RecordBatch:
+    """Return some interactions as a file of them has them."""
     rows = len(part.watch_ms)
     ids = [
         pyarrow.FixedSizeBinaryArray.from_buffers(pyarrow.binary(16), rows, [None, pyarrow.py_buffer(data)])

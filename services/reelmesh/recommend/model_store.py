@@ -12,7 +12,6 @@ from reelmesh.recommend.v1 import model_service_pb2 as pb
 from reelmesh.stores.cassandra import Cassandra, Row, Statement
 from reelmesh.stores.migrations import keyspace_of
 
-_KS = keyspace_of("recommend")
 _COLUMNS = (
     "state",
     "reason",
@@ -30,12 +29,13 @@ _COLUMNS = (
 class CassandraModelStore:
     """Models in the keyspace of recommend."""
 
-    def __init__(self, cassandra: Cassandra) -> None:
+    def __init__(self, cassandra: Cassandra, keyspace: str = keyspace_of("recommend")) -> None:
         self._cassandra = cassandra
+        self._table = f"{keyspace}.models"
 
     async def load(self, organization: str) -> Shelf:
         """Return an organization's models; an empty shelf where there are none. Raises Unavailable."""
-        rows = await self._cassandra.execute(f"SELECT * FROM {_KS}.models WHERE organization = ?", organization)
+        rows = await self._cassandra.execute(f"SELECT * FROM {self._table} WHERE organization = ?", organization)
         if not rows:
             return Shelf(organization)
         models = {row.model: _model(row) for row in rows if row.model is not None and row.state is not None}
@@ -46,21 +46,21 @@ class CassandraModelStore:
         lease = after.lease
         held = (lease.model, lease.holder, lease.end) if lease else (None, None, None)
         head = Statement(
-            f"UPDATE {_KS}.models SET revision = ?, running = ?, training = ?, holder = ?, lease_end = ? "
+            f"UPDATE {self._table} SET revision = ?, running = ?, training = ?, holder = ?, lease_end = ? "
             "WHERE organization = ? IF revision = ?",
             (before.revision + 1, after.running or None, *held, after.organization, before.revision or None),
         )
         sets = ", ".join(f"{column} = ?" for column in _COLUMNS)
         changed = [
             Statement(
-                f"UPDATE {_KS}.models SET {sets} WHERE organization = ? AND model = ?",
+                f"UPDATE {self._table} SET {sets} WHERE organization = ? AND model = ?",
                 (*_values(model), after.organization, id_),
             )
             for id_, model in after.models.items()
             if before.models.get(id_) != model
         ]
         removed = [
-            Statement(f"DELETE FROM {_KS}.models WHERE organization = ? AND model = ?", (after.organization, id_))
+            Statement(f"DELETE FROM {self._table} WHERE organization = ? AND model = ?", (after.organization, id_))
             for id_ in before.models.keys() - after.models.keys()
         ]
         return await self._cassandra.apply(head, *changed, *removed) is None
@@ -68,7 +68,7 @@ class CassandraModelStore:
     async def keep(self, organization: str, lease: Lease) -> bool:
         """Lengthen a lease; False where another holds it, or nobody. Raises Unavailable."""
         update = Statement(
-            f"UPDATE {_KS}.models SET lease_end = ? WHERE organization = ? IF holder = ? AND training = ?",
+            f"UPDATE {self._table} SET lease_end = ? WHERE organization = ? IF holder = ? AND training = ?",
             (lease.end, organization, lease.holder, lease.model),
         )
         return await self._cassandra.apply(update) is None
@@ -76,7 +76,7 @@ class CassandraModelStore:
     async def heads(self) -> Sequence[Head]:
         """Return the heads of all shelves: a row for each organization. Raises Unavailable."""
         rows = await self._cassandra.execute(
-            f"SELECT DISTINCT organization, running, training, holder, lease_end FROM {_KS}.models"
+            f"SELECT DISTINCT organization, running, training, holder, lease_end FROM {self._table}"
         )
         return [Head(row.organization, row.running or "", _lease(row)) for row in rows]
 

@@ -24,6 +24,7 @@ from reelmesh.identity.v1.account_service_pb2_grpc import AccountServiceStub
 from reelmesh.identity.v1.organization_service_pb2_grpc import OrganizationServiceStub
 from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceStub
 from reelmesh.playback.v1.playback_service_pb2_grpc import PlaybackServiceStub
+from reelmesh.recommend.v1.model_service_pb2_grpc import ModelServiceStub
 from reelmesh.recommend.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from reelmesh.transcode.v1.job_service_pb2_grpc import JobServiceStub
 from reelmesh_tools.client.signing import Signer
@@ -92,6 +93,7 @@ class Platform:
         self.checkout = CheckoutServiceStub(self.channel)
         self.analytics = AnalyticsServiceStub(self.channel)
         self.experiments = ExperimentServiceStub(self.channel)
+        self.models = ModelServiceStub(self.channel)
         self.recommendations = RecommendationServiceStub(self.channel)
         self.unsigned_recommendations = RecommendationServiceStub(self._plain)
         """For who did not sign in: a viewer whom a client names."""

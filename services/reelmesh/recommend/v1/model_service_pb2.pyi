@@ -505,7 +505,7 @@ class AuditViewerRequest(_message.Message):
     name: _builtins.str
     """Model."""
     viewer: _builtins.str
-    """Who watches, as in playback."""
+    """Whom to look for: what PlaybackSession.viewer was, such as "users/{user}"."""
     def __init__(
         self,
         *,
