@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import faults, licenses, pipeline, playback, reports, telemetry, upload
+from reelmesh_tools.bench import faults, licenses, pipeline, playback, recommend, reports, telemetry, upload
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="reports")(bench_reports)
     group.command(name="telemetry")(bench_telemetry)
     group.command(name="faults")(bench_faults)
+    group.command(name="recommend")(bench_recommend)
     app.add_typer(group, name="bench")
 
 
@@ -137,6 +138,25 @@ def bench_faults(
         result = faults.measure(events, seed, say)
     _print(result, _faults_table, as_json=as_json)
     raise typer.Exit(1 if result["differences"] else 0)
+
+
+def bench_recommend(
+    interactions: Annotated[
+        list[int] | None, typer.Option(min=50_000, help="Pairs of viewer and title; repeat it.")
+    ] = None,
+    titles: Annotated[int, typer.Option(min=1000, help="Titles of the audience.")] = 20_000,
+    nearest: Annotated[
+        list[int] | None, typer.Option(min=0, help="Titles whose vectors are looked through; repeat it, 0 for none.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads that train.")] = 2,
+    seed: Annotated[int, typer.Option(help="Decides on the audience.")] = 1,
+    as_json: _Json = False,
+) -> None:
+    """Train on generated audiences, ask the gate, and look for neighbours in memory and in a Cassandra of its own."""
+    sizes = [each for each in (nearest or [20_000, 200_000]) if each]
+    with _saying(as_json=as_json) as say:
+        result = recommend.measure(interactions or [1_000_000, 2_000_000, 4_000_000], titles, sizes, threads, seed, say)
+    _print(result, _recommend_table, as_json=as_json)
 
 
 @contextmanager
@@ -295,4 +315,20 @@ def _faults_table(result: dict[str, Any]) -> Table:
     table.add_row("received", f"{result['recount']['received']:,}", "", "", "")
     for difference in result["differences"]:
         table.add_row("DIFFERS", difference, "", "", "")
+    return table
+
+
+def _recommend_table(result: dict[str, Any]) -> Table:
+    gate = result["gate"]["shuffled"]["refused"]
+    table = Table("what", "interactions", "recall", "NDCG", "coverage", "bias", "seconds", title=result["data"])
+    for each in result["trainings"]:
+        for name, score in each["scores"].items():
+            figures = (score["recall"], score["ndcg"], score["coverage"], score["popularity_bias"])
+            seconds = f"{each['training_seconds']} of {each['trainer_seconds']}" if name == "als" else ""
+            table.add_row(name, f"{each['interactions']:,}", *(f"{figure:.4f}" for figure in figures), seconds)
+    table.add_row("shuffled", "", f"{result['gate']['shuffled']['recall']:.4f}", gate["reason"] if gate else "passes!")
+    for size, each in result.get("vectors", {}).items():
+        for name in ("memory", "cassandra"):
+            times = f"p50, p99 {each[name]['p50_ms']}, {each[name]['p99_ms']} ms"
+            table.add_row(f"{name}, {int(size):,} titles", "", f"{each[name]['recall']:.4f}", "", "", "", times)
     return table

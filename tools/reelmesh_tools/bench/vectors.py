@@ -1,0 +1,129 @@
+"""Nearest titles by their vectors: from memory, as the service does it, and by Cassandra's vector index (SAI)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelmesh.mesh.config import load
+from reelmesh.stores.cassandra import Cassandra, Statement
+from reelmesh_tools.stack.lifecycle import running_stack
+
+NEAREST = 100
+"""Titles that are asked for."""
+QUERIES = 300
+WRITES = 64
+"""Rows that are written at once."""
+WARM = 20
+"""Queries that are asked before any is timed."""
+KEYSPACE = "bench_vectors"
+
+Floats = NDArray[np.float32]
+Say = Callable[[str], None]
+
+
+def measure(vectors: Floats, sizes: Sequence[int], say: Say) -> dict[str, Any]:
+    """Time both for so many titles each, on a Cassandra of its own."""
+    with tempfile.TemporaryDirectory(prefix="reelmesh-bench-") as folder:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = int(free.getsockname()[1])
+        say("Cassandra")
+        with running_stack(Path(folder), port, ["cassandra"]) as stack:
+            return asyncio.run(_measure(load(stack.layout.services_file).cassandra, vectors, sizes, say))
+
+
+async def _measure(config: Any, vectors: Floats, sizes: Sequence[int], say: Say) -> dict[str, Any]:
+    cassandra = await Cassandra.connect(config)
+    try:
+        replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        await cassandra.execute(f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {replication}")
+        return {f"{size}": await _size(cassandra, _many(vectors, size), say) for size in sizes}
+    finally:
+        await cassandra.close()
+
+
+async def _size(cassandra: Cassandra, vectors: Floats, say: Say) -> dict[str, Any]:
+    size, width = vectors.shape
+    chance = np.random.default_rng(size)
+    asked = vectors[chance.choice(size, QUERIES)]
+    exact, memory = _from_memory(vectors, asked)
+    table = f"{KEYSPACE}.of_{size}"
+    await cassandra.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, vector vector<float, {width}>)")
+    await cassandra.execute(
+        f"CREATE CUSTOM INDEX ON {table} (vector) USING 'StorageAttachedIndex' "
+        "WITH OPTIONS = {'similarity_function': 'cosine'}"
+    )
+    say(f"writing {size:,} vectors")
+    began = time.monotonic()
+    await _write(cassandra, table, vectors)
+    written = time.monotonic() - began
+    say(f"asking for neighbours of {size:,}")
+    query = f"SELECT id FROM {table} ORDER BY vector ANN OF ? LIMIT {NEAREST}"
+    times, found = [], []
+    for vector in [*asked[:WARM], *asked]:
+        began = time.perf_counter()
+        rows = await cassandra.execute(query, vector.tolist())
+        times.append(time.perf_counter() - began)
+        found.append({row.id for row in rows})
+    right = [len(each & set(best)) / NEAREST for each, best in zip(found[WARM:], exact, strict=True)]
+    return {
+        "factors": width,
+        "nearest": NEAREST,
+        "queries": QUERIES,
+        "memory": {**memory, "recall": 1.0, "bytes": int(vectors.nbytes)},
+        "cassandra": {
+            **_milliseconds(times[WARM:]),
+            "recall": round(float(np.mean(right)), 4),
+            "write_seconds": round(written, 1),
+        },
+    }
+
+
+def _from_memory(vectors: Floats, asked: Floats) -> tuple[list[list[int]], dict[str, float]]:
+    """Find exactly, and time it."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    times, found = [], []
+    for vector in [*asked[:WARM], *asked]:
+        began = time.perf_counter()
+        scores = unit @ (vector / np.linalg.norm(vector))
+        best = np.argpartition(-scores, NEAREST - 1)[:NEAREST]
+        best = best[np.argsort(-scores[best])]
+        times.append(time.perf_counter() - began)
+        found.append(best.tolist())
+    return found[WARM:], _milliseconds(times[WARM:])
+
+
+async def _write(cassandra: Cassandra, table: str, vectors: Floats) -> None:
+    numbers = iter(range(len(vectors)))
+
+    async def some() -> None:
+        for number in numbers:
+            statement = Statement(f"INSERT INTO {table} (id, vector) VALUES (?, ?)", (number, vectors[number].tolist()))
+            await cassandra.execute(statement.cql, *statement.parameters)
+
+    await asyncio.gather(*(some() for _ in range(WRITES)))
+
+
+def _many(vectors: Floats, size: int) -> Floats:
+    """Return so many vectors: those of the model, and of more titles like them, which differ by a little."""
+    chance = np.random.default_rng(1)
+    known = vectors[np.linalg.norm(vectors, axis=1) > 0]
+    first = known[:size]
+    more = known[chance.integers(len(known), size=size - len(first))]
+    spread = known.std(axis=0) * 0.3
+    noise = chance.normal(size=more.shape).astype(np.float32) * spread
+    found: Floats = np.vstack([first, more + noise]).astype(np.float32)
+    return found
+
+
+def _milliseconds(times: Sequence[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(np.asarray(times) * 1000, [50, 99])
+    return {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}
