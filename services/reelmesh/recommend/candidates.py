@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelmesh.mesh.lru import Lru
-from reelmesh.recommend.content import ContentIndex
+from reelmesh.recommend.content import ContentIndex, Scores
 from reelmesh.recommend.factors import Factors, Floats, Taste, taste_of
 from reelmesh.recommend.library import Title
 from reelmesh.recommend.ranking import Ranked, fuse, interleave
@@ -104,14 +104,17 @@ class Chooser:
         """Return what resembles a work, the most similar first."""
         return fuse(self.together(row), self.stock.alike(row), ALIKE)
 
+    def wanted(self, likes: Likes) -> Scores:
+        """Return how much the model says that a viewer wants each work; 0 for what they have seen, and it knows not."""
+        found: Scores = np.zeros(len(self.stock.works), np.float32)
+        if likes.taste is not None:
+            found[self._works] = self.factors @ likes.taste.vector
+            found[list(likes.seen)] = 0
+        return found
+
     def for_viewer(self, likes: Likes) -> list[Ranked]:
         """Return what a viewer may want of what they have not seen, the best first."""
-        together: list[int] = []
-        if likes.taste is not None:
-            scores = self.factors @ likes.taste.vector
-            seen = self._places[list(likes.seen)]
-            scores[seen[seen >= 0]] = 0
-            together = self._works[best(scores, CANDIDATES)].tolist()
+        together = best(self.wanted(likes), CANDIDATES) if likes.taste is not None else []
         profile = self.stock.content.scores(self.stock.content.mix(likes.profile).vector)
         profile[list(likes.seen)] = 0
         profile[profile < ALIKE_AT_ALL] = 0

@@ -53,12 +53,12 @@ def interleave(usual: Sequence[_Item], rare: Iterable[_Item], every: int) -> Ite
     yield from rest
 
 
-def varied(items: Iterable[_Item], genre: Callable[[_Item], str], size: int) -> list[_Item]:
+def varied(items: Iterable[_Item], genre: Callable[[_Item], str], size: int, same: float = SAME) -> list[_Item]:
     """Return up to `size` of `items`, in their order, of which no genre has more than its part.
 
     Where there are not enough of others, those that were passed over fill up the end.
     """
-    most = max(1, round(size * SAME))
+    most = max(1, round(size * same))
     taken: list[_Item] = []
     passed: list[_Item] = []
     counts: Counter[str] = Counter()
