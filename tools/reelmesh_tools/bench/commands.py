@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import faults, licenses, pipeline, playback, recommend, reports, telemetry, upload
+from reelmesh_tools.bench import choosing, faults, licenses, pipeline, playback, recommend, reports, telemetry, upload
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="telemetry")(bench_telemetry)
     group.command(name="faults")(bench_faults)
     group.command(name="recommend")(bench_recommend)
+    group.command(name="choosing")(bench_choosing)
     app.add_typer(group, name="bench")
 
 
@@ -157,6 +158,18 @@ def bench_recommend(
     with _saying(as_json=as_json) as say:
         result = recommend.measure(interactions or [1_000_000, 2_000_000, 4_000_000], titles, sizes, threads, seed, say)
     _print(result, _recommend_table, as_json=as_json)
+
+
+def bench_choosing(
+    titles: Annotated[int, typer.Option(min=1000, max=50_000, help="Titles of the library.")] = 10_000,
+    viewers: Annotated[int, typer.Option(min=500, max=50_000, help="Viewers of the audience.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Decides on the library and the audience.")] = 1,
+    as_json: _Json = False,
+) -> None:
+    """Hold ways to choose titles against each other, for a generated audience; needs no running stack."""
+    with _saying(as_json=as_json) as say:
+        result = choosing.measure(titles, viewers, seed, say)
+    _print(result, _choosing_table, as_json=as_json)
 
 
 @contextmanager
@@ -331,4 +344,12 @@ def _recommend_table(result: dict[str, Any]) -> Table:
         for name in ("memory", "cassandra"):
             times = f"p50, p99 {each[name]['p50_ms']}, {each[name]['p99_ms']} ms"
             table.add_row(f"{name}, {int(size):,} titles", "", f"{each[name]['recall']:.4f}", "", "", "", times)
+    return table
+
+
+def _choosing_table(result: dict[str, Any]) -> Table:
+    table = Table("what", "way", "recall@20", "nDCG@20", "ms")
+    for what in ("content", "fusion", "rows"):
+        for way, found in result[what].items():
+            table.add_row(what, way, f"{found['recall']:.4f}", f"{found['ndcg']:.4f}", f"{found['ms']:.2f}")
     return table
