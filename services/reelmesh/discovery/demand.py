@@ -16,6 +16,8 @@ from reelmesh.discovery.table import Table
 
 COUNTRIES = 300
 """Countries whose columns are kept."""
+GROWTH = 1.1
+"""A column is made anew where there are so many times as many titles as it has."""
 LARGEST, HEAD = 16, 1000
 """Countries, and most watched videos of each, that documents know of."""
 
@@ -84,7 +86,7 @@ class Demand:
         key = (kind, territory)
         with self._lock:
             found = self._columns.get(key)
-        if found is None:
+        if found is None or self._table.size > GROWTH * len(found) + 100:
             found = self._made(kind, territory)
             with self._lock:
                 if len(self._columns) >= COUNTRIES:

@@ -38,7 +38,7 @@ from reelmesh.discovery.model import (
 )
 from reelmesh.discovery.pages import Orders
 from reelmesh.discovery.searching import Searching
-from reelmesh.discovery.semantic import Model, VectorStore, text_of
+from reelmesh.discovery.semantic import Model, VectorStore, vectors_of
 from reelmesh.discovery.suggesting import suggest
 from reelmesh.discovery.table import UNKNOWN, Table
 from reelmesh.discovery.v1.discovery_service_pb2 import GetTitleDetailsResponse, SuggestResponse, TitleSummary
@@ -235,7 +235,7 @@ class Index:
         places = [self._table.put(title) for title in fresh]
         self._write(fresh, places)
         if self._model and self._vectors and fresh:
-            self._vectors.put(places, self._model.embed([text_of(title) for title in fresh]))
+            self._vectors.put(places, vectors_of(fresh, self._model))
         return news + len(fresh)
 
     def _delete(self, name: str) -> int:

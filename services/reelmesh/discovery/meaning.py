@@ -12,8 +12,6 @@ from reelmesh.discovery.views import Found, View
 
 FOUND = 100
 """Titles that are found by meaning."""
-NEAR = 0.3
-"""Cosine from which a title is near enough to stand beside those that have the words."""
 FIRST_LOOK, LAST_LOOK = 512, 8192
 """How many of the nearest titles of all are held against the filter, at first and at last."""
 
@@ -25,14 +23,13 @@ class Meaning:
         self._model = model
         self._vectors = vectors
 
-    def near(self, text: str, view: View, allowed: filters.Clauses, bounded: bool) -> Ranked:
-        """Return the titles nearest to a text that fulfill `allowed`, the nearest first; `bounded` by NEAR.
+    def near(self, text: str, view: View, allowed: filters.Clauses, least: float) -> Ranked:
+        """Return the titles nearest to a text that fulfill `allowed`, the nearest first, with a cosine above `least`.
 
         Exactly those: the nearest of all are asked for in growing numbers until enough of them fulfill it; where few
         do, all that fulfill it are compared.
         """
         cosines = self._vectors.cosines(self._model.embed([text])[0], view.table.size)
-        least = NEAR if bounded else 0.0
         size = min(FIRST_LOOK, len(cosines))
         while size:
             some = np.argpartition(-cosines, size - 1)[:size]

@@ -27,9 +27,10 @@ STEM = 0.85
 PREFIX = 0.8
 PEOPLE = 0.9
 PEOPLE_PREFIX = 0.7
-FUZZY = (0.55, 0.35)
-"""A title's word at a distance of one, and of two."""
-PEOPLE_FUZZY = (0.5, 0.3)
+FUZZY = (0.45, 0.3)
+"""A title's word at a distance of one, and of two: so little that no popularity carries it past a word typed
+rightly."""
+PEOPLE_FUZZY = (0.4, 0.25)
 LABEL = 0.6
 TEXT = 0.3
 """What ways to match are worth: a title's word most, one that is only told about it least."""
@@ -87,9 +88,9 @@ class Lexicon:
         return math.log(1 + (total - min(titles, total) + 0.5) / (titles + 0.5))
 
     def beginning_rarity(self, field: str, prefix: str) -> float:
-        """Return the inverse document frequency of all words that begin so."""
+        """Return the inverse document frequency of all words that begin so; 0 where none does."""
         found = self.searcher.terms_with_prefix(field, prefix, limit=_PREFIX_TERMS)
-        return self.of_share(sum(titles for _, titles in found))
+        return self.of_share(sum(titles for _, titles in found)) if found else 0.0
 
     def stems(self, lower: str) -> list[str]:
         """Return what a word's stem may be, by language, each once; the viewer's language first."""
@@ -186,7 +187,7 @@ def _whole(parsed: Parsed, lexicon: Lexicon, worth: float, level: Level) -> list
             in_order = Query.phrase_query(schema, field, list(words))
             found.append((Occur.Should, Query.const_score_query(in_order, share * worth)))
     distance = misspelt(len(parsed.text), 0) if level > Level.STRICT else 0
-    if distance:
+    if distance and any(len(each.words) == 1 and not _known(each, lexicon) for each in parsed.clauses):
         name = Query.fuzzy_term_query(schema, "exact", parsed.text, distance)
         person = Query.fuzzy_term_query(schema, "key", parsed.text, distance, prefix=True)
         found.append((Occur.Should, Query.const_score_query(name, NEARLY * worth)))
@@ -222,6 +223,16 @@ def _ways(clause: Clause, lexicon: Lexicon, level: Level, at: int) -> list[Way]:
     return ways
 
 
+def _known(clause: Clause, lexicon: Lexicon) -> float:
+    """Return what the word is worth as it was typed, in titles and names; 0 where it stands in none."""
+    ways = _title_ways(clause, lexicon) if clause.field in {"", "title"} else []
+    if clause.field in {"", "person"}:
+        ways += _term("people", clause.words[0].text, lexicon, PEOPLE)
+    if clause.prefix:
+        ways += _beginnings(clause, lexicon)
+    return max((way.worth for way in ways), default=0.0)
+
+
 def _term(field: str, term: str, lexicon: Lexicon, worth: float) -> list[Way]:
     """Return the way of a term; none where no title has it, so that nothing is worth what cannot be."""
     if not lexicon.searcher.doc_freq(field, term):
@@ -253,12 +264,11 @@ def _beginnings(clause: Clause, lexicon: Lexicon) -> list[Way]:
     fields = {"": ("title", "people"), "title": ("title",), "person": ("people",)}[clause.field]
     worth = {"title": PREFIX, "people": PEOPLE_PREFIX}
     text = clause.words[0].text
+    rarities = {field: lexicon.beginning_rarity(field, text) for field in fields}
     return [
-        Way(
-            Query.fuzzy_term_query(lexicon.schema, field, text, 0, prefix=True),
-            worth[field] * lexicon.beginning_rarity(field, text),
-        )
-        for field in fields
+        Way(Query.fuzzy_term_query(lexicon.schema, field, text, 0, prefix=True), worth[field] * rarity)
+        for field, rarity in rarities.items()
+        if rarity
     ]
 
 
@@ -266,10 +276,13 @@ def _misspelt_ways(clause: Clause, lexicon: Lexicon, at: int) -> list[Way]:
     fields = {"": ("title", "people"), "title": ("title",), "person": ("people",)}[clause.field]
     worth = {"title": FUZZY, "people": PEOPLE_FUZZY}
     text = clause.words[0].text
-    rarity = lexicon.of_share(FUZZY_RARITY * lexicon.searcher.num_docs)
+    known = _known(clause, lexicon)
+    rarity = known or lexicon.of_share(FUZZY_RARITY * lexicon.searcher.num_docs)
+    # A beginning of something is no misspelt beginning of something else.
+    prefix = clause.prefix and not known
     return [
         Way(
-            Query.fuzzy_term_query(lexicon.schema, field, text, distance, prefix=clause.prefix),
+            Query.fuzzy_term_query(lexicon.schema, field, text, distance, prefix=prefix),
             worth[field][distance - 1] * rarity,
         )
         for distance in range(1, misspelt(len(text), at) + 1)

@@ -26,10 +26,11 @@ ENOUGH = 5
 """Titles that have to be found as a query stands, or misspelt words are looked at too."""
 FUSION = 60.0
 """Of reciprocal rank fusion (Cormack et al., 2009): 1 / (FUSION + rank), summed over the lists that a title is in."""
-MEANING_BESIDE = 0.4
-"""What the list by meaning counts where words were found as they stand, compared with the list by letters."""
-MEANING_ALONE = 1.0
-"""What it counts where they were not."""
+MEANING_WEIGHTS = {Level.STRICT: 0.01, Level.FUZZY: 0.01, Level.RELAXED: 1.0}
+"""What the list by meaning counts, compared with the list by letters. Who types words that titles have means those
+titles: then the others come behind. Where no title has all words, both know as much."""
+NEAR = {Level.STRICT: 0.35, Level.FUZZY: 0.35, Level.RELAXED: 0.2}
+"""Cosine from which a title is near enough to stand beside those that have the words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,13 @@ def _fused(
     if meaning is None or query.mode is Mode.LEXICAL or not parsed.clauses or not parsed.plain:
         return lexical.ranked, lexical.clauses
     alone = query.mode is Mode.SEMANTIC
-    near = meaning.near(query.text, view, allowed, bounded=not alone)
+    near = meaning.near(query.text, view, allowed, 0.0 if alone else NEAR[lexical.level])
     if not near.ordinals and not alone:
         return lexical.ranked, lexical.clauses
     by_meaning = filters.ordinals(view.schema, near.ordinals)
     if alone:
         return near, filters.only(view.schema, near.ordinals)
-    weight = MEANING_BESIDE if lexical.level is Level.STRICT else MEANING_ALONE
+    weight = MEANING_WEIGHTS[lexical.level]
     either = Query.boolean_query([(Occur.Should, Query.boolean_query(lexical.clauses)), (Occur.Should, by_meaning)])
     return fuse(lexical.ranked, near, weight), [(Occur.Must, either)]
 

@@ -21,11 +21,16 @@ from numpy.typing import NDArray
 from reelmesh.catalog.v1.title_pb2 import Title
 from reelmesh.discovery.localization import localization
 
+SYNOPSIS, LABELS = 0.5, 0.3
+"""What a synopsis, and genres and tags, count in what a title means, compared with its name."""
 _PACKAGE = "wordllama"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _MATRIX = "embedding.weight"
-_SCALE = 127
+_SCALE = 400
+"""A number of a vector of length 1 is kept in so many parts; the few beyond 127 of them are cut off."""
+_QUERY_SCALE = 1 << 14
+"""The same of a query's vector, of 16 bits: the products of 256 numbers stay within 32."""
 _FIRST_ROWS = 1024
 
 Vectors32 = NDArray[np.float32]
@@ -66,9 +71,7 @@ class WordVectors:
         for at, encoded in enumerate(self._tokenizer.encode_batch(list(texts), add_special_tokens=False)):
             if encoded.ids:
                 found[at] = self._matrix[encoded.ids].mean(axis=0, dtype=np.float32)
-        lengths: Vectors32 = np.linalg.norm(found, axis=1, keepdims=True)
-        found /= np.maximum(lengths, 1e-9)
-        return found
+        return normal(found)
 
 
 def installed_model() -> WordVectors | None:
@@ -81,10 +84,23 @@ def installed_model() -> WordVectors | None:
     return WordVectors(folder) if (folder / _TOKENIZER).exists() and (folder / _WEIGHTS).exists() else None
 
 
-def text_of(title: Title) -> str:
-    """Return what a title is known by to a model that knows English best."""
-    told = localization(title, "en")
-    return " ".join([told.title + ".", told.synopsis, *title.genres, *title.tags])
+def vectors_of(titles: Sequence[Title], model: Model) -> Vectors32:
+    """Return what titles mean to a model that knows English best: vectors of length 1.
+
+    The name counts most: it is short, and what it says is what the title is about.
+    """
+    told = [localization(each, "en") for each in titles]
+    found = model.embed([each.title for each in told])
+    found += SYNOPSIS * model.embed([each.synopsis for each in told])
+    found += LABELS * model.embed([" ".join([*each.genres, *each.tags]) for each in titles])
+    return normal(found)
+
+
+def normal(vectors: Vectors32) -> Vectors32:
+    """Return vectors made as long as 1; zeros stay."""
+    lengths: Vectors32 = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.maximum(lengths, 1e-9)
+    return vectors
 
 
 class VectorStore:
@@ -109,7 +125,7 @@ class VectorStore:
         if needed > len(self._rows):
             self._rows.flush()
             self._rows = self._open(max(needed, 2 * len(self._rows)))
-        self._rows[list(ordinals)] = np.rint(vectors * _SCALE).astype(np.int8)
+        self._rows[list(ordinals)] = np.clip(np.rint(vectors * _SCALE), -127, 127).astype(np.int8)
 
     def flush(self) -> None:
         """See to it that what was written lasts."""
@@ -119,8 +135,8 @@ class VectorStore:
         """Return how alike a vector is to those of the first `size` ordinals, -1 to 1."""
         rows = self._rows[:size]
         found = np.zeros(len(rows), np.int32)
-        self._products(rows, np.rint(vector * _SCALE).astype(np.int16), found)
-        return found.astype(np.float32) / np.float32(_SCALE * _SCALE)
+        self._products(rows, np.rint(vector * _QUERY_SCALE).astype(np.int16), found)
+        return found.astype(np.float32) / np.float32(_SCALE * _QUERY_SCALE)
 
     def count(self, size: int) -> int:
         """Return how many of the first `size` ordinals have a vector."""

@@ -22,18 +22,18 @@ MEANT, RELATED = 3, 1
 """Grades: what was looked for, and what fits too."""
 _LANGUAGES = ("de", "fr", "es", "it", "pt", "ja")
 _BY_MEANING = {
-    "The Silent Lighthouse": "quiet beacon on the coast",
-    "The Black House": "dark home",
-    "The Eternal Snow": "everlasting winter frost",
-    "The Frozen Desert": "icy sand dunes",
-    "The Lonely Mountain": "solitary peak climbers",
-    "The Sleeping Dragon": "slumbering mythical beast",
-    "The Sunken School": "drowned classroom pupils",
-    "The Sweet River": "sugary stream of water",
-    "The Broken Vault": "shattered bank safe robbery",
-    "The Blind Machine": "sightless robot computer",
+    "quiet beacon on the coast": ({"silent"}, {"lighthouse"}),
+    "dark home": ({"black", "dark"}, {"house"}),
+    "everlasting winter frost": ({"eternal"}, {"snow", "winter", "ice"}),
+    "icy sand dunes": ({"frozen"}, {"desert", "dune"}),
+    "solitary peak climbers": ({"lonely"}, {"mountain", "summit"}),
+    "slumbering mythical beast": ({"sleeping"}, {"dragon"}),
+    "drowned classroom pupils": ({"sunken"}, {"school", "class"}),
+    "sugary stream of water": ({"sweet"}, {"river"}),
+    "shattered bank safe robbery": ({"broken"}, {"vault", "bank"}),
+    "sightless robot computer": ({"blind"}, {"machine", "robot"}),
 }
-"""English names of landmarks, and other words for them."""
+"""Other words for what titles are called, with the words of English names that they mean: how it is, and what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,7 @@ def queries(landmarks: Sequence[Title], library: Sequence[Title], seed: int) -> 
             found.append(Judged(kind, text, language, {title.name: MEANT}))
     found += _people(landmarks, library, rng)
     found += _words(landmarks, library, rng)
-    by_name = {_told(each, "en"): each.name for each in landmarks}
-    found += [Judged("meaning", text, "en", {by_name[name]: MEANT}) for name, text in _BY_MEANING.items()]
+    found += _meanings(library)
     return found
 
 
@@ -187,3 +186,14 @@ def _words(landmarks: Sequence[Title], library: Sequence[Title], rng: random.Ran
                 before = grades[word].get(title.name, 0)
                 grades[word][title.name] = max(before, MEANT if named else RELATED)
     return [Judged("one word", word, "en", found) for word, found in grades.items()]
+
+
+def _meanings(library: Sequence[Title]) -> list[Judged]:
+    """Return queries of other words; titles that are called so are meant, those of the same thing fit."""
+    grades: dict[str, dict[str, int]] = {text: {} for text in _BY_MEANING}
+    for title in library:
+        words = {word for each in title.localizations if each.language == "en" for word in analysis.words(each.title)}
+        for text, (how, what) in _BY_MEANING.items():
+            if words & what:
+                grades[text][title.name] = MEANT if words & how else RELATED
+    return [Judged("meaning", text, "en", found) for text, found in grades.items()]

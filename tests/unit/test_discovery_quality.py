@@ -1,0 +1,111 @@
+"""How good searches are in a small seeded library, by letters and by meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from discovery_titles import StandingClock
+
+from reelmesh.catalog.v1.title_pb2 import Title
+from reelmesh.discovery.index import Index
+from reelmesh.discovery.model import Mode, SearchQuery, Viewer
+from reelmesh.discovery.semantic import installed_model, vectors_of
+from reelmesh_tools.bench import judged, search_library
+
+SEED, TITLES = 3, 2000
+ASKER = Viewer("default", "DE", "en")
+
+
+@dataclass(frozen=True)
+class Library:
+    index: Index
+    titles: Mapping[str, Title]
+    queries: list[judged.Judged]
+    now: float
+
+    def names(self, each: judged.Judged, mode: Mode) -> list[str]:
+        asked = SearchQuery(replace(ASKER, language=each.language), each.text, size=judged.CUT, mode=mode)
+        return [hit.title.title for hit in self.index.search(asked).hits]
+
+    def quality(self, mode: Mode) -> dict[str, float]:
+        return judged.quality(self.queries, lambda each: self.names(each, mode))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    clock = StandingClock()
+    model = installed_model()
+    assert model is not None, "the extra `semantic` is one of development's packages"
+    titles = list(search_library.library(TITLES, SEED, clock.now()))
+    landmarks = search_library.landmarks(SEED, clock.now())
+    now = clock.now().timestamp()
+    findable = [each for each in titles if search_library.findable(each, ASKER, now)]
+    index = Index.open(tmp_path_factory.mktemp("quality") / "index", clock, model)
+    index.set_popularity(search_library.popularity(iter(titles), len(landmarks), SEED))
+    index.apply((each.name, each) for each in titles)
+    index.commit()
+    queries = judged.queries(landmarks, findable, SEED)
+    yield Library(index, {each.name: each for each in titles}, queries, now)
+    index.close()
+
+
+def test_there_are_enough_judged_queries(library: Library) -> None:
+    assert len(library.queries) >= 60
+    assert len({each.kind for each in library.queries}) == 10
+
+
+def test_searches_by_letters_are_good(library: Library) -> None:
+    quality = library.quality(Mode.LEXICAL)
+    for kind in ("exact", "prefix", "word order", "other language", "phrase", "field", "people"):
+        assert quality[kind] > 0.97, (kind, quality)
+    assert quality["typo"] > 0.9, quality
+    assert quality["one word"] > 0.85, quality
+    assert quality["all"] > 0.85, quality
+
+
+def test_meaning_helps_who_uses_other_words_and_harms_nobody(library: Library) -> None:
+    letters, both = library.quality(Mode.LEXICAL), library.quality(Mode.BEST)
+    assert both["meaning"] > letters["meaning"] + 0.15, (letters, both)
+    assert both["all"] > letters["all"]
+    for kind in ("exact", "typo", "prefix", "phrase", "field", "people"):
+        assert both[kind] >= letters[kind] - 0.01, (kind, letters, both)
+
+
+def test_meaning_finds_nothing_that_the_viewer_may_not(library: Library) -> None:
+    for each in library.queries:
+        asked = SearchQuery(replace(ASKER, maximum_age=6), each.text, mode=Mode.SEMANTIC, size=100)
+        for hit in library.index.search(asked).hits:
+            assert search_library.findable(library.titles[hit.title.title], ASKER, library.now)
+            assert hit.title.minimum_age <= 6
+
+
+def test_meaning_finds_the_nearest_of_those_allowed_however_few_they_are(library: Library) -> None:
+    """Held against all vectors, compared one by one."""
+    model = installed_model()
+    assert model is not None
+    genres = {"adventure", "drama"}
+    wanted = {"genre": sorted(genres), "kind": ["film"]}
+    asked = SearchQuery(ASKER, "icy sand dunes", wanted, mode=Mode.SEMANTIC, size=10)
+    hits = [hit.title.title for hit in library.index.search(asked).hits]
+    fitting = [
+        each
+        for each in library.titles.values()
+        if genres & set(each.genres)
+        and each.kind == Title.KIND_FILM
+        and search_library.findable(each, ASKER, library.now)
+    ]
+    cosines = vectors_of(fitting, model) @ model.embed(["icy sand dunes"])[0]
+    order = [fitting[at].name for at in np.argsort(-cosines)[:10]]
+    assert len(set(order) & set(hits)) >= 9  # a byte for each number may exchange neighbors
+    assert hits[0] == order[0]
+
+
+def test_ndcg_is_one_for_the_best_answer_and_less_for_others() -> None:
+    grades = {"a": 3, "b": 1, "c": 1}
+    assert judged.ndcg(["a", "b", "c"], grades) == 1
+    assert judged.ndcg(["a", "c", "b", "x"], grades) == 1
+    assert 0 < judged.ndcg(["b", "a", "c"], grades) < judged.ndcg(["a", "x", "b"], grades) < 1
+    assert judged.ndcg(["x"] * 10 + ["a"], grades) == 0
