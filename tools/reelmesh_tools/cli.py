@@ -6,7 +6,7 @@ import typer
 
 from reelmesh_tools import keys
 from reelmesh_tools.bench import commands as bench_commands
-from reelmesh_tools.client import analytics, billing, experiments, models, people, recommendations
+from reelmesh_tools.client import analytics, billing, catalog, experiments, models, people, recommendations
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.doctor import commands as doctor_commands
 from reelmesh_tools.simulate import commands as simulate_commands
@@ -19,6 +19,7 @@ def build() -> typer.Typer:
     stack_commands.register(app)
     client_commands.register(app)
     people.register(app)
+    catalog.register(app)
     billing.register(app)
     analytics.register(app)
     experiments.register(app)

@@ -19,6 +19,8 @@ from reelmesh.analytics.v1.experiment_service_pb2_grpc import ExperimentServiceS
 from reelmesh.billing.v1.checkout_service_pb2_grpc import CheckoutServiceStub
 from reelmesh.billing.v1.entitlement_service_pb2_grpc import EntitlementServiceStub
 from reelmesh.billing.v1.policy_service_pb2_grpc import PolicyServiceStub
+from reelmesh.catalog.v1.library_service_pb2_grpc import LibraryServiceStub
+from reelmesh.catalog.v1.title_service_pb2_grpc import TitleServiceStub
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
 from reelmesh.identity.v1.account_service_pb2_grpc import AccountServiceStub
 from reelmesh.identity.v1.organization_service_pb2_grpc import OrganizationServiceStub
@@ -87,6 +89,8 @@ class Platform:
         self.uploads = UploadServiceStub(self.channel)
         self.jobs = JobServiceStub(self.channel)
         self.videos = VideoServiceStub(self.channel)
+        self.titles = TitleServiceStub(self.channel)
+        self.library = LibraryServiceStub(self.channel)
         self.playback = PlaybackServiceStub(self.channel)
         self.policies = PolicyServiceStub(self.channel)
         self.entitlements = EntitlementServiceStub(self.channel)
