@@ -30,6 +30,7 @@ _EXAMPLE_ADDRESSES = {
     "telemetry": ["127.0.0.1:9008"],
     "analytics": ["127.0.0.1:9009"],
     "recommend": ["127.0.0.1:9011"],
+    "discovery": ["127.0.0.1:9010", "127.0.0.1:9012"],
     "origin": ["127.0.0.1:9080"],
 }
 _CONTRACTS = "reelmesh.binpb"

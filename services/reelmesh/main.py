@@ -38,6 +38,7 @@ TARGETS = (
     "telemetry",
     "analytics",
     "recommend",
+    "discovery",
     "worker",
 )
 """Everything that can be served; each has a wiring.py in its folder."""
@@ -45,14 +46,17 @@ TARGETS = (
 log = logging.getLogger(__name__)
 
 
-async def serve(config: Config, names: Sequence[str], process: str) -> None:
-    """Serve the named targets until SIGTERM or SIGINT, whatever it is at then. Raises SettingError."""
+async def serve(config: Config, names: Sequence[str], process: str, replica: int = 1) -> None:
+    """Serve the named targets until SIGTERM or SIGINT, whatever it is at then. Raises SettingError.
+
+    `replica` is the place, from 1, of the address among those of a service at which this process listens.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
     stopping = asyncio.create_task(stop.wait())
-    running = asyncio.create_task(_run(config, names, process))
+    running = asyncio.create_task(_run(config, names, process, replica))
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     # Every phase, from the first connection to the last drain, ends by cancelling this one task.
@@ -61,13 +65,13 @@ async def serve(config: Config, names: Sequence[str], process: str) -> None:
         await running
 
 
-async def _run(config: Config, names: Sequence[str], process: str) -> None:
+async def _run(config: Config, names: Sequence[str], process: str, replica: int) -> None:
     """Connect, serve and close; ends by being cancelled, or with the reason of the first part that failed."""
     ready = config.home / "run" / f"{process}.ready"
     ready.parent.mkdir(parents=True, exist_ok=True)
     connections = Connections(config, process, _service_config(config))
     try:
-        servers, background = await _start(config, names, connections)
+        servers, background = await _start(config, names, connections, replica)
         # What was loaded stays to the end; looking through it for garbage again and again would stop all calls.
         gc.collect()
         gc.freeze()
@@ -104,7 +108,7 @@ def _service_config(config: Config) -> Callable[[str], str | None]:
 
 
 async def _start(
-    config: Config, names: Sequence[str], connections: Connections
+    config: Config, names: Sequence[str], connections: Connections, replica: int
 ) -> tuple[list[Server], list[Background]]:
     servers: list[Server] = []
     background: list[Background] = []
@@ -113,9 +117,10 @@ async def _start(
         target = await _build(name, config, Stores(connections, identity))
         background.extend(target.background)
         if target.services:
-            if name not in config.services:
-                raise SettingError(f"services.{name}: has no address")
-            servers.append(Server(target, identity, config.services[name][0]))
+            addresses = config.services.get(name, ())
+            if len(addresses) < replica:
+                raise SettingError(f"services.{name}: has no address" + (f" {replica}" if addresses else ""))
+            servers.append(Server(target, identity, addresses[replica - 1]))
     return servers, background
 
 
@@ -136,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="reelmesh.main", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the installation's YAML file")
     parser.add_argument("--process", default="", help="name of the process in logs; the targets by default")
+    parser.add_argument("--replica", type=int, default=1, help="which of a service's addresses to listen at, from 1")
     parser.add_argument("targets", nargs="+", metavar="TARGET", help=f"any of {', '.join(TARGETS)}")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.targets if name not in TARGETS]
@@ -148,7 +154,7 @@ def main() -> None:
     process = arguments.process or "-".join(arguments.targets)
     telemetry.start(process, config.environment)
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(config, arguments.targets, process))
+        runner.run(serve(config, arguments.targets, process, max(1, arguments.replica)))
 
 
 def _leave() -> None:

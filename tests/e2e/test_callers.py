@@ -26,6 +26,9 @@ PEOPLE = "gateway"
 OPERATOR = base64.urlsafe_b64encode(b'{"iss": "reelmesh", "sub": "users/1", "operator": true}').decode().rstrip("=")
 """What the gateway says of someone who may do everything; from another service it must count for nothing."""
 ADMITTED = {
+    ("cli", "reelmesh.discovery.v1.IndexService/GetIndex"),
+    ("cli", "reelmesh.discovery.v1.IndexService/RebuildIndex"),
+    ("cli", "reelmesh.discovery.v1.IndexService/WatchIndex"),
     ("cli", "reelmesh.drm.v1.KeyService/RewrapContentKeys"),
     ("cli", "reelmesh.identity.v1.BootstrapService/Bootstrap"),
     ("playback", "reelmesh.analytics.v1.ExperimentService/AssignExperiments"),
@@ -38,6 +41,7 @@ ADMITTED = {
     ("recommend", "reelmesh.analytics.v1.AudienceService/ExportInteractions"),
     ("recommend", "reelmesh.analytics.v1.AudienceService/ExportPopularity"),
     ("recommend", "reelmesh.analytics.v1.ExperimentService/AssignExperiments"),
+    ("recommend", "reelmesh.discovery.v1.DiscoveryService/BatchGetTitles"),
     ("recommend", "reelmesh.playback.v1.PlaybackService/ListWatchHistory"),
     ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
     ("worker", "reelmesh.drm.v1.KeyService/GetContentKeys"),
@@ -51,6 +55,10 @@ INTERNAL = {
     "reelmesh.analytics.v1.ExperimentService/AssignExperiments",
     "reelmesh.billing.v1.UsageService/RecordViewing",
     "reelmesh.billing.v1.EntitlementService/Begin",
+    "reelmesh.discovery.v1.DiscoveryService/BatchGetTitles",
+    "reelmesh.discovery.v1.IndexService/GetIndex",
+    "reelmesh.discovery.v1.IndexService/RebuildIndex",
+    "reelmesh.discovery.v1.IndexService/WatchIndex",
     "reelmesh.identity.v1.BootstrapService/Bootstrap",
     "reelmesh.drm.v1.KeyService/CreateContentKeys",
     "reelmesh.drm.v1.KeyService/GetContentKeys",

@@ -99,7 +99,7 @@ class Index:
 
     path: Path
     version: int
-    titles: dict[str, Title] = field(default_factory=dict)
+    waiting: dict[str, Title] = field(default_factory=dict)
     shown: dict[str, Title] = field(default_factory=dict)
     commits: int = 0
     closed: bool = False
@@ -112,18 +112,22 @@ class Index:
         if file.exists():
             for line in file.read_text().splitlines():
                 found = Title.FromString(bytes.fromhex(line))
-                self.titles[found.name] = found
-            self.shown = dict(self.titles)
+                self.waiting[found.name] = found
+            self.shown = dict(self.waiting)
 
     def apply(self, changes: Iterable[tuple[str, Title | None]]) -> int:
         for name, title in changes:
             if name == self.poison:
                 raise OSError("no room")
             if title is None:
-                self.titles.pop(name, None)
+                self.waiting.pop(name, None)
             else:
-                self.titles[name] = title
+                self.waiting[name] = title
         return 1
+
+    @property
+    def titles(self) -> int:
+        return len(self.shown)
 
     def next_edge(self) -> datetime | None:
         return self.edge
@@ -138,8 +142,8 @@ class Index:
 
     def commit(self) -> None:
         self.commits += 1
-        self.shown = dict(self.titles)
-        (self.path / "titles").write_text("\n".join(each.SerializeToString().hex() for each in self.titles.values()))
+        self.shown = dict(self.waiting)
+        (self.path / "titles").write_text("\n".join(each.SerializeToString().hex() for each in self.waiting.values()))
 
     def close(self) -> None:
         self.closed = True

@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def started(monkeypatch: pytest.MonkeyPatch, build: Callable[[], Awaitable[object]]) -> None:
-    async def start(config: Config, names: object, connections: Connections) -> object:
+    async def start(config: Config, names: object, connections: Connections, replica: int) -> object:
         return await build()
 
     monkeypatch.setattr(main, "_start", start)

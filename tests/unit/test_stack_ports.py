@@ -43,7 +43,7 @@ def test_a_plan_survives_the_round_trip_and_keeps_its_gateway_port(tmp_path: Pat
     made = plan.make(path, {"REELMESH_PORT": "18999"}, None, random.SystemRandom())
     assert plan.load(path) == made
     assert plan.make(path, {}, None, random.SystemRandom()) == made
-    assert made.processes == plan.EVERYTHING
+    assert made.processes == plan.USUAL
 
 
 def test_the_users_own_servers_are_not_started(tmp_path: Path) -> None:

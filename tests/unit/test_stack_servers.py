@@ -26,7 +26,7 @@ def planned(layout: Layout) -> plan.Plan:
 
 def test_everything_is_assembled_with_services_stopped_first(layout: Layout, planned: plan.Plan) -> None:
     specs = assembly.specs(layout, planned, repository(), {})
-    assert tuple(spec.name for spec in specs) == plan.EVERYTHING
+    assert tuple(spec.name for spec in specs) == plan.USUAL
     stages = {spec.name: spec.stage for spec in specs}
     assert stages["cassandra"] is stages["kafka"] is Stage.STORE
     assert stages["control"] < stages["envoy"] < stages["cassandra"]
@@ -72,8 +72,20 @@ def test_the_services_file_names_every_store_and_service(layout: Layout, planned
         "telemetry",
         "analytics",
         "recommend",
+        "discovery",
     }
     assert content["worker"] == {"scratch": str(layout.scratch)}
+
+
+def test_a_second_replica_has_an_address_and_a_place_of_its_own(layout: Layout) -> None:
+    wanted = [*plan.USUAL, "discovery-2"]
+    both = plan.make(layout.stack_file, {"REELMESH_PORT": "18998"}, wanted, random.SystemRandom())
+    addresses = both.service_addresses["discovery"]
+    assert addresses == [both.address("discovery"), both.address("discovery-2")]
+    assert len(set(addresses)) == 2
+    specs = {spec.name: spec for spec in assembly.specs(layout, both, repository(), {})}
+    assert "--replica" not in specs["discovery"].command
+    assert specs["discovery-2"].command[-3:] == ("--replica", "2", "discovery")
 
 
 def test_java_comes_with_the_wheel_unless_java_home_is_set(tmp_path: Path) -> None:

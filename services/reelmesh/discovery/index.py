@@ -208,12 +208,17 @@ class Index:
         seasons = self._table.seasons
         return [summaries.summary(titles[each], viewer, now, seasons) for each in asked if each in titles]
 
+    @property
+    def titles(self) -> int:
+        """Titles that are committed."""
+        return int(self._view.searcher.num_docs)
+
     def statistics(self) -> Statistics:
         """Return how large the index is."""
         searcher = self._view.searcher
         return Statistics(
             titles=searcher.num_docs,
-            bytes=sum(each.stat().st_size for each in self._folder.iterdir() if each.is_file()),
+            bytes=sum(map(_size, self._folder.iterdir())),
             segments=searcher.num_segments,
             vectors=self._vectors.count(self._table.size) if self._vectors else 0,
         )
@@ -326,3 +331,11 @@ class Index:
         self._table.find_free()
         self._show()
         log.info("opened an index of %d titles", len(self._table))
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; none of one that was merged away meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -43,6 +43,10 @@ class Reason(StrEnum):
 class Held(Writable, Protocol):
     """An index that is filled, and asked by who uses it."""
 
+    @property
+    def titles(self) -> int:
+        """Titles that can be found."""
+
     def close(self) -> None:
         """Write no more; searches under way go on."""
 
@@ -123,6 +127,11 @@ class Indexes(Generic[IndexT]):
     def folder(self) -> Folder | None:
         """Folder of the index that answers, or will once it has caught up."""
         return self._serving.folder if self._serving else None
+
+    @property
+    def held(self) -> IndexT | None:
+        """The index that answers, or will once it has caught up."""
+        return self._serving.index if self._serving else None
 
     @property
     def built(self) -> IndexT | None:

@@ -302,8 +302,6 @@ class DiscoveryConfig:
 
     path: Path = Path("discovery")
     """Folder of the indexes; each process has a folder of its own within, by its name."""
-    memory_mb: int = 128
-    """Memory that is filled before a part of an index is written, in MiB; it is taken twice while one is rebuilt."""
     threads: int = 0
     """Searches that a process does at once; 0 for as many as there are processors."""
     waiting: int = 200

@@ -26,6 +26,8 @@ STREAM_SECONDS = 0.5
 """Streams under way are cut after this long: a file or a watcher would outlast any drain, and both resume."""
 MESSAGE_BYTES = 4 << 20
 """Largest message taken, where a target does not say."""
+METADATA_BYTES = 64 << 10
+"""Largest headers taken."""
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ class Server:
             interceptors=interceptors,
             options=[
                 ("grpc.max_receive_message_length", target.message_bytes),
+                # A request by HTTP comes with its path, which may be long and comes twice; the gateway bounds both.
+                ("grpc.max_metadata_size", METADATA_BYTES),
                 # Two processes must never share a port: Envoy would pin its one connection to either.
                 ("grpc.so_reuseport", 0),
             ],

@@ -27,6 +27,7 @@ IDENTITIES = (
     "telemetry",
     "analytics",
     "recommend",
+    "discovery",
     "cli",
 )
 """Everyone who speaks in the mesh; each gets spiffe://reelmesh.local/<name>."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from reelmesh_tools.stack import jarlock, lifecycle, logs
 from reelmesh_tools.stack.client import Stack, StackError
 from reelmesh_tools.stack.layout import Layout, repository
-from reelmesh_tools.stack.plan import JVM_SERVERS
+from reelmesh_tools.stack.plan import JVM_SERVERS, USUAL
 from reelmesh_tools.stack.report import Bars, Lines, Reporter, Silent, status_table
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -43,12 +43,16 @@ def up(
     only: Annotated[
         list[str] | None, typer.Option(help="Start this process and no others; may be repeated.", hidden=True)
     ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Start this process too: discovery-2, a second replica; may be repeated.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until every process must be healthy.")] = 180.0,
 ) -> None:
     """Start the local platform, or find it running, and print where it is."""
     began = time.monotonic()
     with _errors():
-        stack = lifecycle.up(_layout(), os.environ, _reporter(as_json=as_json), only or None, timeout)
+        chosen = [*(only or USUAL), *also] if also else only or None
+        stack = lifecycle.up(_layout(), os.environ, _reporter(as_json=as_json), chosen, timeout)
         seconds = time.monotonic() - began
         if as_json:
             typer.echo(json.dumps(stack.description(seconds), indent=2))

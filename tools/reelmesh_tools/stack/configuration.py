@@ -64,6 +64,7 @@ def write(layout: Layout, plan: Plan) -> None:
         },
         "analytics": {"path": str(layout.warehouse)},
         "recommend": {"scratch": str(layout.home / "training")},
+        "discovery": {"path": str(layout.indexes)},
         "worker": {"scratch": str(layout.scratch)},
     }
     write_whole(layout.services_file, yaml.safe_dump(content, sort_keys=False))

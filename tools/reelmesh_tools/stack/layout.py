@@ -113,6 +113,11 @@ class Layout:
         return self.data("warehouse")
 
     @property
+    def indexes(self) -> Path:
+        """Folder of the indexes of titles, one for each process that searches."""
+        return self.data("discovery")
+
+    @property
     def config(self) -> Path:
         """Configuration rendered for the servers."""
         return self.home / "config"

@@ -23,10 +23,15 @@ SERVICE_PROCESSES: Mapping[str, tuple[str, ...]] = {
     # Alone in its process: chDB's folder belongs to one.
     "analytics": ("analytics",),
     "recommend": ("recommend",),
+    "discovery": ("discovery",),
+    "discovery-2": ("discovery",),
     "worker-1": ("worker",),
     "worker-2": ("worker",),
 }
 """The reelmesh processes, and the targets that each serves."""
+
+REPLICAS = {"discovery-2": "discovery"}
+"""Second processes of a service, which listen at an address of their own. They run where they are asked for."""
 
 LISTENING_SERVICES = (
     "ingest",
@@ -39,6 +44,7 @@ LISTENING_SERVICES = (
     "telemetry",
     "analytics",
     "recommend",
+    "discovery",
 )
 """The targets that listen on a port; a worker answers to the queue only."""
 
@@ -49,6 +55,10 @@ JVM_SERVERS = ("cassandra", "kafka")
 """Those of them whose jars are locked in deploy/jvm."""
 
 EVERYTHING = (*SERVERS, *SERVICE_PROCESSES)
+"""All that can run."""
+
+USUAL = tuple(name for name in EVERYTHING if name not in REPLICAS)
+"""What runs where nothing is said."""
 
 _PORTS = (
     "cassandra",
@@ -58,6 +68,7 @@ _PORTS = (
     "caddy",
     "envoy-admin",
     *LISTENING_SERVICES,
+    *REPLICAS,
 )
 
 
@@ -93,17 +104,21 @@ class Plan:
     @property
     def service_addresses(self) -> dict[str, list[str]]:
         """Service name → the addresses at which it listens."""
-        return {name: [self.address(name)] for name in LISTENING_SERVICES}
+        found = {name: [self.address(name)] for name in LISTENING_SERVICES}
+        for replica, service in REPLICAS.items():
+            if replica in self.processes:
+                found[service].append(self.address(replica))
+        return found
 
 
 def make(path: Path, environment: Mapping[str, str], processes: Sequence[str] | None, chance: random.Random) -> Plan:
     """Make the plan for a stack that does not run now, keep it at `path`, and return it.
 
-    `processes` limits what is started; None means everything. Ports kept at `path` are used again while they are free.
+    `processes` limits what is started; None means USUAL. Ports kept at `path` are used again while they are free.
 
     Raises ValueError for an unknown process and ports.NoFreePortError when the gateway's port is taken.
     """
-    wanted = EVERYTHING if processes is None else processes
+    wanted = USUAL if processes is None else processes
     if unknown := sorted(set(wanted) - set(EVERYTHING)):
         message = f"no process named {', '.join(unknown)}; there are {', '.join(EVERYTHING)}"
         raise ValueError(message)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reelmesh_tools.stack import probes
 from reelmesh_tools.stack.layout import Layout
-from reelmesh_tools.stack.plan import LISTENING_SERVICES, Plan
+from reelmesh_tools.stack.plan import LISTENING_SERVICES, REPLICAS, Plan
 from reelmesh_tools.stack.spec import ProcessSpec, Stage
 
 MALLOC = {
@@ -31,8 +31,21 @@ def spec(layout: Layout, plan: Plan, name: str, targets: Sequence[str]) -> Proce
         ready.unlink(missing_ok=True)
 
     listening = [target for target in targets if target in LISTENING_SERVICES]
-    serving = [probes.grpc_serving(plan.address(target), layout.certificates, "cli") for target in listening]
-    command = (sys.executable, "-P", "-m", "reelmesh.main", "--config", str(layout.services_file), "--process", name)
+    addresses = [plan.address(name if name in REPLICAS else target) for target in listening]
+    serving = [probes.grpc_serving(address, layout.certificates, "cli") for address in addresses]
+    command: tuple[str, ...] = (
+        sys.executable,
+        "-P",
+        "-m",
+        "reelmesh.main",
+        "--config",
+        str(layout.services_file),
+        "--process",
+        name,
+    )
+    if name in REPLICAS:
+        place = 1 + plan.service_addresses[REPLICAS[name]].index(plan.address(name))
+        command = (*command, "--replica", str(place))
     return ProcessSpec(
         name=name,
         command=(*command, *targets),

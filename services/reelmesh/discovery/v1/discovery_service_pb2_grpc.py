@@ -31,7 +31,9 @@ class DiscoveryServiceStub:
     availability and audience are part of the query.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.discovery" and one of the reasons named below; a request
-    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
+    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest. Where too much is asked at once it is
+    RESOURCE_EXHAUSTED TOO_BUSY with RetryInfo; a replica whose index has not caught up with the catalog yet, and that is asked
+    all the same, is UNAVAILABLE INDEX_NOT_READY.
     """
 
     def __init__(self, channel):
@@ -73,7 +75,9 @@ class DiscoveryServiceServicer:
     availability and audience are part of the query.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.discovery" and one of the reasons named below; a request
-    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
+    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest. Where too much is asked at once it is
+    RESOURCE_EXHAUSTED TOO_BUSY with RetryInfo; a replica whose index has not caught up with the catalog yet, and that is asked
+    all the same, is UNAVAILABLE INDEX_NOT_READY.
     """
 
     def Search(self, request, context):
@@ -165,7 +169,9 @@ class DiscoveryService:
     availability and audience are part of the query.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.discovery" and one of the reasons named below; a request
-    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
+    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest. Where too much is asked at once it is
+    RESOURCE_EXHAUSTED TOO_BUSY with RetryInfo; a replica whose index has not caught up with the catalog yet, and that is asked
+    all the same, is UNAVAILABLE INDEX_NOT_READY.
     """
 
     @staticmethod

@@ -32,7 +32,9 @@ class DiscoveryServiceStub:
     availability and audience are part of the query.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.discovery" and one of the reasons named below; a request
-    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
+    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest. Where too much is asked at once it is
+    RESOURCE_EXHAUSTED TOO_BUSY with RetryInfo; a replica whose index has not caught up with the catalog yet, and that is asked
+    all the same, is UNAVAILABLE INDEX_NOT_READY.
     """
 
     @_typing.overload
@@ -74,7 +76,9 @@ class DiscoveryServiceAsyncStub(DiscoveryServiceStub):
     availability and audience are part of the query.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.discovery" and one of the reasons named below; a request
-    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
+    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest. Where too much is asked at once it is
+    RESOURCE_EXHAUSTED TOO_BUSY with RetryInfo; a replica whose index has not caught up with the catalog yet, and that is asked
+    all the same, is UNAVAILABLE INDEX_NOT_READY.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -112,7 +116,9 @@ class DiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
     availability and audience are part of the query.
 
     Every error carries google.rpc.ErrorInfo with domain "reelmesh.discovery" and one of the reasons named below; a request
-    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest.
+    that breaks a field's rule is INVALID_ARGUMENT INVALID_REQUEST with BadRequest. Where too much is asked at once it is
+    RESOURCE_EXHAUSTED TOO_BUSY with RetryInfo; a replica whose index has not caught up with the catalog yet, and that is asked
+    all the same, is UNAVAILABLE INDEX_NOT_READY.
     """
 
     @_abc_1.abstractmethod

@@ -33,7 +33,7 @@ class Index(_message.Message):
         STATE_UNSPECIFIED: Index._State.ValueType  # 0
         """Never sent."""
         STATE_BUILDING: Index._State.ValueType  # 1
-        """Nothing answers yet: the first build goes on."""
+        """Nothing answers yet: the index is being built, or catches up with the catalog."""
         STATE_SERVING: Index._State.ValueType  # 2
         """It answers."""
         STATE_REBUILDING: Index._State.ValueType  # 3
@@ -45,7 +45,7 @@ class Index(_message.Message):
     STATE_UNSPECIFIED: Index.State.ValueType  # 0
     """Never sent."""
     STATE_BUILDING: Index.State.ValueType  # 1
-    """Nothing answers yet: the first build goes on."""
+    """Nothing answers yet: the index is being built, or catches up with the catalog."""
     STATE_SERVING: Index.State.ValueType  # 2
     """It answers."""
     STATE_REBUILDING: Index.State.ValueType  # 3
