@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _F = TypeVar("_F", bound=Callable[..., None])
 
 
-_compiled: Callable[[_F], _F] = njit(void(int8[:, :], int16[:], int32[:]), nogil=True)
+_compiled: Callable[[_F], _F] = njit(void(int8[:, ::1], int16[::1], int32[::1]), nogil=True)
 
 
 @_compiled

@@ -24,6 +24,8 @@ from reelmesh.discovery.views import Found, View
 
 ENOUGH = 5
 """Titles that have to be found as a query stands, or misspelt words are looked at too."""
+PLENTY = 100
+"""Titles that have the words as they stand from which nobody turns to those that only mean them."""
 FUSION = 60.0
 """Of reciprocal rank fusion (Cormack et al., 2009): 1 / (FUSION + rank), summed over the lists that a title is in."""
 MEANING_WEIGHTS = {Level.STRICT: 0.01, Level.FUZZY: 0.01, Level.RELAXED: 1.0}
@@ -134,6 +136,8 @@ def _fused(
     if meaning is None or query.mode is Mode.LEXICAL or not parsed.clauses or not parsed.plain:
         return lexical.ranked, lexical.clauses
     alone = query.mode is Mode.SEMANTIC
+    if not alone and lexical.level is Level.STRICT and lexical.count >= PLENTY:
+        return lexical.ranked, lexical.clauses
     near = meaning.near(query.text, view, allowed, 0.0 if alone else NEAR[lexical.level])
     if not near.ordinals and not alone:
         return lexical.ranked, lexical.clauses

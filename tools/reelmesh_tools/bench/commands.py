@@ -17,7 +17,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reelmesh_tools.bench import choosing, faults, licenses, pipeline, playback, recommend, reports, telemetry, upload
+from reelmesh_tools.bench import (
+    choosing,
+    faults,
+    licenses,
+    pipeline,
+    playback,
+    recommend,
+    reports,
+    search,
+    telemetry,
+    upload,
+)
 from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.meter import pids_of
 from reelmesh_tools.client.following import JobMissing
@@ -39,6 +50,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="reports")(bench_reports)
     group.command(name="telemetry")(bench_telemetry)
     group.command(name="faults")(bench_faults)
+    group.command(name="search")(bench_search)
     group.command(name="recommend")(bench_recommend)
     group.command(name="choosing")(bench_choosing)
     app.add_typer(group, name="bench")
@@ -127,6 +139,17 @@ def bench_telemetry(
     with _saying(as_json=as_json) as say:
         result = telemetry.measure(events, seconds, say)
     _print(result, _telemetry_table, as_json=as_json)
+
+
+def bench_search(
+    titles: Annotated[int, typer.Option(min=1000, help="Titles of the library that is searched.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Decides on the library, and on the queries.")] = 1,
+    as_json: _Json = False,
+) -> None:
+    """Index and search a seeded library in a process, beside plain tantivy; needs no running stack."""
+    with _saying(as_json=as_json) as say:
+        result = search.measure(titles, seed, say)
+    _print(result, _search_table, as_json=as_json)
 
 
 def bench_faults(
@@ -315,6 +338,22 @@ def _telemetry_table(result: dict[str, Any]) -> Table:
         "chDB alone", f"{alone['events']:,}", f"{alone['per_second']:,}", "", "", "", f"{alone['rss_peak_bytes'] >> 20}"
     )
     table.add_row("ratio", "", f"{result['ratio']:.2f}", "", "", "", "")
+    return table
+
+
+def _search_table(result: dict[str, Any]) -> Table:
+    index, plain = result["index"], result["plain"]
+    table = Table(
+        title=f"{result['titles']} titles: indexed in {index['seconds']} s, {index['megabytes']} MB, "
+        f"{index['rss_megabytes']} MB of memory (plain {plain['index_seconds']} s, {plain['index_megabytes']} MB)"
+    )
+    ways = list(result["ndcg_at_10"])
+    for name in ("", *ways):
+        table.add_column(name)
+    for kind in result["ndcg_at_10"]["lexical"]:
+        table.add_row(f"nDCG@10 {kind}", *(str(result["ndcg_at_10"][way][kind]) for way in ways))
+    for name, took in result["latency_ms"].items():
+        table.add_row(f"{name} p50/p99 ms", f"{took['p50']}/{took['p99']}")
     return table
 
 

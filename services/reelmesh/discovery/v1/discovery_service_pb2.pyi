@@ -38,7 +38,9 @@ class ViewerContext(_message.Message):
     language: _builtins.str
     """Language that titles are told in (BCP 47); empty: each in its original one."""
     maximum_age: _builtins.int
-    """Age up to which titles are found, years; 0 for no bound."""
+    """Age up to which titles are found, years; 0 for no bound. Within a bound a title without a rating counts as one for
+    adults (18): nobody has said that it is fit.
+    """
     def __init__(
         self,
         *,
@@ -258,8 +260,10 @@ class SearchRequest(_message.Message):
     parent: _builtins.str
     """Organization, "organizations/{organization}"."""
     query: _builtins.str
-    """Words, "phrases", field:word with the fields title, person, genre, tag, year; the last word may be a beginning.
-    Misspelt words are found too. At most 256 characters (QUERY_TOO_LONG).
+    """Words, "phrases" and field:word with the fields title, person, genre, tag, year (or a span, 1990-1999) and kind; +
+    before one says that it has to be there, - that it must not. The last word may be a beginning. Misspelt words are
+    found too, and where no title has all words, those that have most. At most 256 characters (QUERY_TOO_LONG); empty:
+    everything, the most popular first.
     """
     page_size: _builtins.int
     """Titles on a page; 20 where it is 0."""
@@ -494,7 +498,7 @@ class SuggestResponse(_message.Message):
     SUGGESTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuggestResponse.Suggestion]:
-        """The best first."""
+        """The best first: titles by their names, each name once, people and genres. What is typed is plain text here."""
 
     def __init__(
         self,
@@ -530,7 +534,7 @@ class BrowseRequest(_message.Message):
         ORDER_NAME: BrowseRequest._Order.ValueType  # 3
         """By name."""
         ORDER_TRENDING: BrowseRequest._Order.ValueType  # 4
-        """Watched more in the last days than in those before, where the viewer is."""
+        """Watched more in the last days than in those before, where the viewer is; then what is popular."""
         ORDER_NUMBER: BrowseRequest._Order.ValueType  # 5
         """As seasons and episodes are numbered, or a collection's members are ordered."""
 
@@ -546,7 +550,7 @@ class BrowseRequest(_message.Message):
     ORDER_NAME: BrowseRequest.Order.ValueType  # 3
     """By name."""
     ORDER_TRENDING: BrowseRequest.Order.ValueType  # 4
-    """Watched more in the last days than in those before, where the viewer is."""
+    """Watched more in the last days than in those before, where the viewer is; then what is popular."""
     ORDER_NUMBER: BrowseRequest.Order.ValueType  # 5
     """As seasons and episodes are numbered, or a collection's members are ordered."""
 

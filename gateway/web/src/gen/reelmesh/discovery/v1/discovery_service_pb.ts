@@ -43,7 +43,8 @@ export type ViewerContext = Message<"reelmesh.discovery.v1.ViewerContext"> & {
   language: string;
 
   /**
-   * Age up to which titles are found, years; 0 for no bound.
+   * Age up to which titles are found, years; 0 for no bound. Within a bound a title without a rating counts as one for
+   * adults (18): nobody has said that it is fit.
    *
    * @generated from field: int32 maximum_age = 3;
    */
@@ -268,8 +269,10 @@ export type SearchRequest = Message<"reelmesh.discovery.v1.SearchRequest"> & {
   parent: string;
 
   /**
-   * Words, "phrases", field:word with the fields title, person, genre, tag, year; the last word may be a beginning.
-   * Misspelt words are found too. At most 256 characters (QUERY_TOO_LONG).
+   * Words, "phrases" and field:word with the fields title, person, genre, tag, year (or a span, 1990-1999) and kind; +
+   * before one says that it has to be there, - that it must not. The last word may be a beginning. Misspelt words are
+   * found too, and where no title has all words, those that have most. At most 256 characters (QUERY_TOO_LONG); empty:
+   * everything, the most popular first.
    *
    * @generated from field: string query = 2;
    */
@@ -548,7 +551,7 @@ export const SuggestRequestSchema: GenMessage<SuggestRequest> = /*@__PURE__*/
  */
 export type SuggestResponse = Message<"reelmesh.discovery.v1.SuggestResponse"> & {
   /**
-   * The best first.
+   * The best first: titles by their names, each name once, people and genres. What is typed is plain text here.
    *
    * @generated from field: repeated reelmesh.discovery.v1.SuggestResponse.Suggestion suggestions = 1;
    */
@@ -688,7 +691,7 @@ export enum BrowseRequest_Order {
   NAME = 3,
 
   /**
-   * Watched more in the last days than in those before, where the viewer is.
+   * Watched more in the last days than in those before, where the viewer is; then what is popular.
    *
    * @generated from enum value: ORDER_TRENDING = 4;
    */
