@@ -113,6 +113,7 @@ class Workplace:
         self._left_out = left_out
         self._clock = clock
         self._settings = settings
+        self._judging = asyncio.Lock()
 
     async def train(self, model: Model, running: Model | None) -> Outcome:
         """Train a model, and judge it beside the one that runs.
@@ -122,8 +123,9 @@ class Workplace:
         return await self._run(model.name, None, running, None)
 
     async def judge(self, model: Model, running: Model | None, split: datetime) -> Outcome:
-        """Judge a model by viewings from a time on. Raises as `train` does."""
-        return await self._run(model.name, model, running, split)
+        """Judge a model by viewings from a time on, one after the other. Raises as `train` does."""
+        async with self._judging:  # each takes the memory of a training
+            return await self._run(model.name, model, running, split)
 
     async def _run(
         self, name: ModelName, judged: Model | None, running: Model | None, split: datetime | None

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from reelmesh.mesh.errors import Unavailable
 from reelmesh.recommend.artefacts import MANIFEST, Artefact, checksum_of, unpack
 from reelmesh.recommend.evaluation import Trial, by_popularity, judged, trial_of
 from reelmesh.recommend.gate import refusal
@@ -25,6 +26,7 @@ from reelmesh.recommend.spool import EVERYTHING, HISTORY, MODEL, REQUEST, RESULT
 from reelmesh.recommend.training import by_vectors
 from reelmesh.recommend.workplace import run_trainer
 from reelmesh_tools.bench import vectors
+from reelmesh_tools.bench.errors import BenchError
 from reelmesh_tools.bench.taste import Size, split_of, taste
 
 VIEWER_INTERACTIONS = 40
@@ -61,7 +63,10 @@ def measure(
                 with threadpool_limits(limits=1, user_api="blas"):
                     result["gate"], factors = _gate(folder, threads)
     if nearest:
-        result["vectors"] = vectors.measure(factors, nearest, say)
+        try:
+            result["vectors"] = vectors.measure(factors, nearest, say)
+        except Unavailable as error:
+            raise BenchError(f"the vectors in Cassandra: {error}") from error
     result["load_average"] = round(os.getloadavg()[0], 1)
     return result
 
