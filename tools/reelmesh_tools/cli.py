@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from reelmesh_tools import keys
+from reelmesh_tools import keys, reindex
 from reelmesh_tools.bench import commands as bench_commands
-from reelmesh_tools.client import analytics, billing, catalog, experiments, models, people, recommendations
+from reelmesh_tools.client import analytics, billing, catalog, discovery, experiments, models, people, recommendations
 from reelmesh_tools.client import commands as client_commands
 from reelmesh_tools.doctor import commands as doctor_commands
 from reelmesh_tools.simulate import commands as simulate_commands
@@ -25,10 +25,12 @@ def build() -> typer.Typer:
     experiments.register(app)
     recommendations.register(app)
     models.register(app)
+    discovery.register(app)
     bench_commands.register(app)
     simulate_commands.register(app)
     doctor_commands.register(app)
     keys.register(app)
+    reindex.register(app)
     return app
 
 

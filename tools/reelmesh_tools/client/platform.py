@@ -22,6 +22,7 @@ from reelmesh.billing.v1.policy_service_pb2_grpc import PolicyServiceStub
 from reelmesh.catalog.v1.library_service_pb2_grpc import LibraryServiceStub
 from reelmesh.catalog.v1.title_service_pb2_grpc import TitleServiceStub
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceStub
+from reelmesh.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from reelmesh.identity.v1.account_service_pb2_grpc import AccountServiceStub
 from reelmesh.identity.v1.organization_service_pb2_grpc import OrganizationServiceStub
 from reelmesh.ingest.v1.upload_service_pb2_grpc import UploadServiceStub
@@ -90,6 +91,7 @@ class Platform:
         self.jobs = JobServiceStub(self.channel)
         self.videos = VideoServiceStub(self.channel)
         self.titles = TitleServiceStub(self.channel)
+        self.discovery = DiscoveryServiceStub(self.channel)
         self.library = LibraryServiceStub(self.channel)
         self.playback = PlaybackServiceStub(self.channel)
         self.policies = PolicyServiceStub(self.channel)

@@ -10,6 +10,11 @@ from reelmesh_tools.stack.plan import Plan
 
 def channel_as(identity: str, layout: Layout, plan: Plan, service: str) -> grpc.Channel:
     """Open a channel to a service, under the certificate of `identity`. Raises OSError where there is none."""
+    return channel_to(identity, layout, plan.address(service), service)
+
+
+def channel_to(identity: str, layout: Layout, address: str, service: str) -> grpc.Channel:
+    """Open a channel to one process of a service, which listens at `address`. Raises OSError without a certificate."""
     folder = layout.certificates
     credentials = grpc.ssl_channel_credentials(
         (folder / "ca.pem").read_bytes(),
@@ -18,4 +23,4 @@ def channel_as(identity: str, layout: Layout, plan: Plan, service: str) -> grpc.
     )
     # A certificate names the service, not the machine.
     options = [("grpc.ssl_target_name_override", f"{service}.mesh")]
-    return grpc.secure_channel(plan.address(service), credentials, options=options)
+    return grpc.secure_channel(address, credentials, options=options)
