@@ -91,9 +91,12 @@ def audience(stack: Stack, config: Config, reelmesh: Callable[..., dict[str, Any
     sent = list(records(made, videos, Pseudonyms.load(config.telemetry.viewer_key), end))
     asyncio.run(published(config, sent))
 
+    theirs = {f"{PARENT}/videos/{video}" for video in videos}
+
     def arrived() -> bool:
-        asked = ("--metric", "views", "--where", f"video={','.join(videos)}", "--since", "60d")
-        return bool(sum(row["views"] for row in reelmesh("analytics", "report", *asked)["rows"]) >= len(sent))
+        asked = ("--metric", "views", "--group-by", "video", "--limit", "10000", "--since", "60d")
+        rows = reelmesh("analytics", "report", *asked)["rows"]
+        return sum(int(row["views"]) for row in rows if row["video"] in theirs) >= len(sent)
 
     eventually(arrived, "the viewings are counted")
     return made
