@@ -120,12 +120,20 @@ class Workplace:
 
         Raises TrainerFailed, ArtefactDamaged of the one that runs, and Unavailable.
         """
-        return await self._run(model.name, None, running, None)
+        return await self._safely(self._run(model.name, None, running, None))
 
     async def judge(self, model: Model, running: Model | None, split: datetime) -> Outcome:
         """Judge a model by viewings from a time on, one after the other. Raises as `train` does."""
         async with self._judging:  # each takes the memory of a training
-            return await self._run(model.name, model, running, split)
+            return await self._safely(self._run(model.name, model, running, split))
+
+    @staticmethod
+    async def _safely(work: Awaitable[Outcome]) -> Outcome:
+        """Let a disk that is full cost a model, and not the process that answers viewers."""
+        try:
+            return await work
+        except OSError as error:
+            raise TrainerFailed(f"the trainer's folder: {error}") from error
 
     async def _run(
         self, name: ModelName, judged: Model | None, running: Model | None, split: datetime | None
