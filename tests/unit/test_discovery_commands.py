@@ -22,7 +22,8 @@ def test_filters_are_written_as_people_do() -> None:
 
 
 def test_what_was_found_is_marked_and_nothing_else_is_markup() -> None:
-    highlight = pb.SearchResponse.Highlight(field="title", text="[red] house", ranges=[{"start": 6, "end": 11}])
+    house = pb.SearchResponse.Range(start=6, end=11)
+    highlight = pb.SearchResponse.Highlight(field="title", text="[red] house", ranges=[house])
     assert discovery._marked(highlight) == r"\[red] [bold]house[/]"
     title = pb.TitleSummary(
         display_title="Pilot", kind=Title.KIND_EPISODE, season_number=2, episode_number=3, year=1999
