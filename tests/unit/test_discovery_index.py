@@ -70,6 +70,15 @@ def test_deleted_titles_go_and_their_places_are_taken(index: Index) -> None:
     assert listed(index, Order.POPULAR) == ["Three", "One"]
 
 
+def test_a_title_that_is_made_anew_counts_from_one_again(index: Index) -> None:
+    put(index, revised(1, "Old", 7))
+    changes = [(name_of(1), None), (name_of(1), title(1, "New")), (name_of(2), title(2, "Other"))]
+    assert index.apply(changes) == 3
+    index.commit()
+    assert listed(index, Order.NAME) == ["New", "Other"]
+    assert index.apply([(name_of(1), title(1, "New"))]) == 0
+
+
 def test_a_restart_changes_nothing(tmp_path: Path) -> None:
     clock = StandingClock()
     index = Index.open(tmp_path / "index", clock)

@@ -118,6 +118,10 @@ class Index:
             latest: dict[str, Title | None] = {}
             for name, title in batch:
                 known = latest.get(name)
+                if title and known is None and name in latest:
+                    # It was deleted and made anew: its revisions count from 1 again.
+                    news += self._apply(latest)
+                    latest = {}
                 if title is None or known is None or title.revision > known.revision:
                     latest[name] = title
             news += self._apply(latest)

@@ -52,6 +52,8 @@ FUZZY_LENGTH, FUZZIER_LENGTH = 4, 8
 """Letters of a word from which one, and two, of them may be wrong."""
 FUZZY_WORDS, FUZZIER_WORDS = 8, 4
 """Words of a query that may be misspelt, and those that may be misspelt twice."""
+FUZZY_TEXT = 64
+"""Characters up to which all of what was typed may be a name, misspelt."""
 FUZZY_RARITY = 1e-4
 """Share of titles that are taken to have what a misspelt word means."""
 KEPT_SHARE = 0.6
@@ -186,7 +188,7 @@ def _whole(parsed: Parsed, lexicon: Lexicon, worth: float, level: Level) -> list
         for field, share in (("title", IN_ORDER), ("people", ONE_PERSON)):
             in_order = Query.phrase_query(schema, field, list(words))
             found.append((Occur.Should, Query.const_score_query(in_order, share * worth)))
-    distance = misspelt(len(parsed.text), 0) if level > Level.STRICT else 0
+    distance = misspelt(len(parsed.text), 0) if level > Level.STRICT and len(parsed.text) <= FUZZY_TEXT else 0
     if distance and any(len(each.words) == 1 and not _known(each, lexicon) for each in parsed.clauses):
         name = Query.fuzzy_term_query(schema, "exact", parsed.text, distance)
         person = Query.fuzzy_term_query(schema, "key", parsed.text, distance, prefix=True)

@@ -86,20 +86,11 @@ class Table:
 
     def ordinal(self, name: str) -> int:
         """Return the place of a title; UNKNOWN where there is none."""
-        return self._ordinals.get(self._key(name), UNKNOWN)
+        return self._ordinals.get(self._known(name), UNKNOWN)
 
     def by_video(self, video: str) -> int:
         """Return the place of the title that a video plays; UNKNOWN where there is none."""
-        return self._videos.get(self._key(video), UNKNOWN)
-
-    def organization(self, id_: str) -> int:
-        """Return the number of an organization."""
-        return self._organizations.setdefault(id_, len(self._organizations))
-
-    @property
-    def organizations(self) -> int:
-        """How many there are."""
-        return len(self._organizations)
+        return self._videos.get(self._known(video), UNKNOWN)
 
     def put(self, title: Title, ordinal: int = UNKNOWN) -> int:
         """Note a title, at `ordinal` where it is known, and return its place."""
@@ -113,7 +104,7 @@ class Table:
         self._ordinals[key] = place
         columns = self.columns
         columns.revision[place] = title.revision
-        columns.organization[place] = self.organization(organization_of(title.name))
+        columns.organization[place] = self._organization(organization_of(title.name))
         columns.released[place] = released(title)
         columns.weight[place] = ranking.KIND_WEIGHTS.get(title.kind, 1.0)
         self._put_parent(title, key, place)
@@ -138,7 +129,7 @@ class Table:
 
         The place is kept until `release`: documents may still name it.
         """
-        place = self._ordinals.pop(self._key(name), UNKNOWN)
+        place = self._ordinals.pop(self._known(name), UNKNOWN)
         if place == UNKNOWN:
             return UNKNOWN
         self.seasons.pop(name, None)
@@ -163,16 +154,17 @@ class Table:
 
         A season was watched as often as all its episodes, a series as its seasons and episodes.
         """
-        found = np.zeros(self.size)
+        size = self.size  # it may grow meanwhile
+        found = np.zeros(size)
         for video, count in counts.items():
-            place = self._videos.get(self._key(video), UNKNOWN)
-            if 0 <= place < self.size:
+            place = self.by_video(video)
+            if 0 <= place < size:
                 found[place] += count
         moved = found
-        parents = self.columns.parent[: self.size]
+        parents = self.columns.parent[:size].copy()
         for _ in range(2):  # episode, season, series
-            up = np.zeros(self.size)
-            at = np.flatnonzero((parents != UNKNOWN) & (moved > 0))
+            up = np.zeros(size)
+            at = np.flatnonzero((parents != UNKNOWN) & (parents < size) & (moved > 0))
             np.add.at(up, parents[at], moved[at])
             found = found + up
             moved = up
@@ -180,8 +172,8 @@ class Table:
 
     def popularity(self, views: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how popular each title is, 0 to 1, compared with its organization's most popular one."""
-        organizations = self.columns.organization[: len(views)]
-        most = np.zeros(max(self.organizations, 1))
+        organizations = self.columns.organization[: len(views)].copy()
+        most = np.zeros(int(organizations.max(initial=0)) + 1)
         np.maximum.at(most, organizations, views)
         return ranking.popularity(views, most[organizations])
 
@@ -206,10 +198,20 @@ class Table:
             if child in self._ordinals:
                 self.columns.parent[self._ordinals[child]] = place
 
+    def _organization(self, id_: str) -> int:
+        """Return the number of an organization; a new one where it has none yet."""
+        return self._organizations.setdefault(id_, len(self._organizations))
+
     def _key(self, name: str) -> bytes:
-        """Return a short key of a resource's name."""
+        """Return a short key of the name of a resource whose organization is or becomes known: for who writes."""
+        self._organization(organization_of(name))
+        return self._known(name)
+
+    def _known(self, name: str) -> bytes:
+        """Return a short key of a resource's name; an empty one, which nothing has, of an unknown organization."""
         _, organization, _, id_ = name.split("/", 3)
-        return self.organization(organization).to_bytes(4) + bytes.fromhex(id_.replace("-", ""))
+        number = self._organizations.get(organization)
+        return b"" if number is None else number.to_bytes(4) + bytes.fromhex(id_.replace("-", ""))
 
 
 def released(title: Title) -> float:
