@@ -50,9 +50,17 @@ class Task:
     judged: Sequence[Judged]
     popularity: Popularity
     seed: int
+    measured: int
+    crowd_seconds: float
 
 
-def measure(count: int, seed: int, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def measure(
+    count: int,
+    seed: int,
+    say: Callable[[str], None] = lambda _: None,
+    measured: int = MEASURED,
+    crowd_seconds: float = CROWD_SECONDS,
+) -> dict[str, Any]:
     """Index a library of `count` titles, search it, and return what it took and how good it was."""
     clock = SystemClock()
     say("makes the library")
@@ -67,8 +75,9 @@ def measure(count: int, seed: int, say: Callable[[str], None] = lambda _: None) 
         indexed = _indexed(Path(folder) / "index", titles, popularity)
         say("searches")
         # A process of its own, made anew: nothing of the library is in its memory.
+        task = Task(Path(folder) / "index", judged, popularity, seed, measured, crowd_seconds)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            searched = pool.apply(search, (Task(Path(folder) / "index", judged, popularity, seed),))
+            searched = pool.apply(search, (task,))
         say("indexes and searches plainly")
         plain = _plain(Path(folder) / "plain", findable, judged)
     return {
@@ -94,7 +103,7 @@ def search(task: Task) -> dict[str, Any]:
     modes = {"lexical": Mode.LEXICAL, "hybrid": Mode.BEST, "semantic": Mode.SEMANTIC}
     good = {name: quality(task.judged, partial(_names, index, mode)) for name, mode in modes.items()}
     rng = random.Random(task.seed)  # noqa: S311 — the same searches again
-    texts = list(itertools.islice(itertools.cycle(each.text for each in task.judged), MEASURED))
+    texts = list(itertools.islice(itertools.cycle(each.text for each in task.judged), task.measured))
     typed = [text[: rng.randint(1, len(text))] for text in texts if not text.startswith('"')]
     latency = {
         "search": _latency(lambda text: index.search(SearchQuery(ASKER, text, mode=Mode.LEXICAL)), texts),
@@ -108,9 +117,9 @@ def search(task: Task) -> dict[str, Any]:
         "suggest": _latency(lambda text: index.suggest(text, ASKER), typed),
     }
     for order in Order:
-        browse = [BrowseQuery(ASKER, order, each) for each in _FILTERS] * (MEASURED // 10)
+        browse = [BrowseQuery(ASKER, order, each) for each in _FILTERS] * max(task.measured // 10, 1)
         latency[f"browse_{order.name.lower()}"] = _latency(index.browse, browse)
-    rates = {str(threads): _rate(index, texts, threads) for threads in (1, 2, 4)}
+    rates = {str(threads): _rate(index, texts, threads, task.crowd_seconds) for threads in (1, 2, 4)}
     now = index.statistics()
     return {
         "index": {
@@ -164,7 +173,7 @@ def _latency(call: Callable[[Any], object], arguments: Sequence[object]) -> dict
     }
 
 
-def _rate(index: Index, texts: Sequence[str], threads: int) -> float:
+def _rate(index: Index, texts: Sequence[str], threads: int, seconds: float) -> float:
     """Return how many searches a second threads of one process do together."""
     stop = threading.Event()
 
@@ -180,7 +189,7 @@ def _rate(index: Index, texts: Sequence[str], threads: int) -> float:
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         working = [pool.submit(work, at * len(texts) // threads) for at in range(threads)]
-        stop.wait(CROWD_SECONDS)
+        stop.wait(seconds)
         stop.set()
         done = sum(each.result() for each in working)
     return round(done / (time.perf_counter() - began), 1)
