@@ -20,6 +20,7 @@ from reelmesh_tools.stack.client import Stack
 pytestmark = [pytest.mark.stack]
 
 FOUND_SECONDS = 20.0
+LEXICAL = SearchRequest.MODE_LEXICAL
 
 
 @pytest.fixture
@@ -51,7 +52,8 @@ def make(platform: Platform) -> Iterator[Callable[..., Title]]:
 
 
 def found(platform: Platform, query: str, **viewer: Any) -> list[str]:
-    request = SearchRequest(parent=platform.parent, query=query, viewer=ViewerContext(**viewer))
+    # By letters alone: by meaning, made-up words are like many others.
+    request = SearchRequest(parent=platform.parent, query=query, viewer=ViewerContext(**viewer), mode=LEXICAL)
     return [hit.title.title for hit in platform.discovery.Search(request, timeout=20).hits]
 
 
@@ -77,7 +79,7 @@ def test_what_the_catalog_holds_is_found_and_what_it_deletes_is_not(
 def test_people_and_places_by_http(platform: Platform, nobody: Platform, make: Callable[..., Title], word: str) -> None:
     everywhere, german = make(f"{word} one"), make(f"{word} two", territories=("DE",))
     inside = make(f"{word} three", audience="AUDIENCE_MEMBERS")
-    url = f"{platform.url}/v1/{platform.parent}/titles:search?query={word}"
+    url = f"{platform.url}/v1/{platform.parent}/titles:search?query={word}&mode=MODE_LEXICAL"
 
     def names(http: Any, address: str = url, **headers: str) -> set[str]:
         answer = http.get(address, headers=headers)
@@ -136,7 +138,8 @@ def test_a_replica_that_is_killed_goes_on_where_it_was(
 
 def gateway_finds(platform: Platform, word: str, names: set[str]) -> bool:
     """Say whether titles are found; the gateway may not know yet that the replica is back."""
-    answer = platform.signed_http.get(f"{platform.url}/v1/{platform.parent}/titles:search?query={word}")
+    url = f"{platform.url}/v1/{platform.parent}/titles:search?query={word}&mode=MODE_LEXICAL"
+    answer = platform.signed_http.get(url)
     return answer.status_code == 200 and {hit["title"]["title"] for hit in answer.json()["hits"]} == names
 
 

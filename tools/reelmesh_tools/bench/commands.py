@@ -19,7 +19,9 @@ from rich.table import Table
 
 from reelmesh_tools.bench import (
     choosing,
+    discovery,
     faults,
+    freshness,
     licenses,
     pipeline,
     playback,
@@ -51,6 +53,8 @@ def register(app: typer.Typer) -> None:
     group.command(name="telemetry")(bench_telemetry)
     group.command(name="faults")(bench_faults)
     group.command(name="search")(bench_search)
+    group.command(name="discovery")(bench_discovery)
+    group.command(name="freshness")(bench_freshness)
     group.command(name="recommend")(bench_recommend)
     group.command(name="choosing")(bench_choosing)
     app.add_typer(group, name="bench")
@@ -150,6 +154,34 @@ def bench_search(
     with _saying(as_json=as_json) as say:
         result = search.measure(titles, seed, say)
     _print(result, _search_table, as_json=as_json)
+
+
+def bench_discovery(
+    titles: Annotated[int, typer.Option(min=1000, help="Titles of the library.")] = 200_000,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds for each way of asking.")] = 20,
+    in_flight: Annotated[int, typer.Option(min=1, max=256, help="Calls under way at once.")] = 8,
+    viewers: Annotated[int, typer.Option(min=0, help="Viewers whose home pages are asked for; 0 for none.")] = 200,
+    seed: Annotated[int, typer.Option(help="Decides on the library, the queries and the viewers.")] = 1,
+    as_json: _Json = False,
+) -> None:
+    """Search a large library, have its indexes built anew, and ask for home pages, on a platform of its own."""
+    with _saying(as_json=as_json) as say:
+        result = discovery.measure(titles, seed, seconds, in_flight, viewers, say)
+    _print(result, _discovery_table, as_json=as_json)
+    if result["differences"]:
+        raise typer.Exit(1)
+
+
+def bench_freshness(
+    titles: Annotated[int, typer.Option(min=0, help="Titles beside those that are edited.")] = 20_000,
+    seconds: Annotated[float, typer.Option(min=10, help="Seconds of editing.")] = 90,
+    seed: Annotated[int, typer.Option(help="Decides on the library.")] = 1,
+    as_json: _Json = False,
+) -> None:
+    """Find edited titles by their new names while replicas are killed, on a platform of its own."""
+    with _saying(as_json=as_json) as say:
+        result = freshness.measure(titles, seed, seconds, say)
+    _print(result, _freshness_table, as_json=as_json)
 
 
 def bench_faults(
@@ -391,4 +423,29 @@ def _choosing_table(result: dict[str, Any]) -> Table:
     for what in ("content", "fusion", "rows"):
         for way, found in result[what].items():
             table.add_row(what, way, f"{found['recall']:.4f}", f"{found['ndcg']:.4f}", f"{found['ms']:.2f}")
+    return table
+
+
+def _discovery_table(result: dict[str, Any]) -> Table:
+    title = f"{result['titles']:,} titles, {result['in_flight']} at once, load {result['load_average']}"
+    table = Table("what", "per second", "p50", "p99", "CPU seconds", "MB", title=title)
+    for name in ("search", "suggest", "browse", "home"):
+        each = result.get(name)
+        if each:
+            cpu = ", ".join(f"{process} {seconds:.0f}" for process, seconds in each["cpu_seconds"].items())
+            rss = ", ".join(f"{process} {size}" for process, size in each["rss_mb"].items())
+            table.add_row(name, f"{each['per_second']:.0f}", f"{each['p50_ms']} ms", f"{each['p99_ms']} ms", cpu, rss)
+    for replica, index in result["index"].items():
+        size = f"{index['titles']:,} titles, {index['bytes'] / 1e6:.0f} MB"
+        table.add_row(replica, f"{index['records_per_second']:,}", "", "", size, f"built in {index['build_seconds']} s")
+    table.add_row("same answers", str(result["same_answers"]), "", "", f"{result['queries']} queries", "")
+    return table
+
+
+def _freshness_table(result: dict[str, Any]) -> Table:
+    title = f"{result['edits']} edits, {len(result['kills'])} kills, load {result['load_average']}"
+    table = Table("found by", "p50", "p99", "longest", title=title)
+    for name, what in (("first", "one answer"), ("all", "every answer")):
+        table.add_row(what, *(f"{result[f'{name}_{each}_ms']} ms" for each in ("p50", "p99", "max")))
+    table.add_row("failed searches", f"{sum(result['failed_searches'].values())} of {result['searches']}", "", "")
     return table
