@@ -95,6 +95,7 @@ def test_what_is_meant_comes_first(index: Index, text: str, first: str) -> None:
         ("tag:crime", set()),
         ("genre:crime", {"The Godfather"}),
         ("star -wars", set()),
+        ("the -matrix", {"The Godfather"}),
         ("zzzzzzzz", set()),
         ('"matrix away"', set()),
         ("person:carrie", {"The Matrix", "Star Wars", "Moss and Fisher"}),

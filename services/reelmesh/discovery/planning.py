@@ -116,8 +116,14 @@ def plan(parsed: Parsed, lexicon: Lexicon, level: Level) -> list[tuple[Occur, Qu
     languages = lexicon.languages | {lexicon.language}
     distinct = list(dict.fromkeys(parsed.clauses))
     small = [is_small(each, languages) for each in distinct]
-    optional_small = not all(small)
+    telling = any(each.sign is not Sign.EXCLUDED and not little for each, little in zip(distinct, small, strict=True))
     for at, clause in enumerate(distinct):
+        if small[at] and telling and not clause.prefix:
+            # It orders what has the other words, and is not worth the while of looking for it in every way.
+            for way in _term("title", clause.words[0].text, lexicon, TITLE):
+                worth += way.worth
+                clauses.append((Occur.Should, _best_of([way])))
+            continue
         ways = _ways(clause, lexicon, Level.STRICT if clause.sign is Sign.EXCLUDED else level, at)
         best = max((way.worth for way in ways), default=0.0)
         if clause.sign is Sign.EXCLUDED:
@@ -126,8 +132,6 @@ def plan(parsed: Parsed, lexicon: Lexicon, level: Level) -> list[tuple[Occur, Qu
         worth += best
         if clause.sign is Sign.REQUIRED or clause.field or clause.phrase:
             clauses.append((Occur.Must, _best_of(ways)))
-        elif small[at] and optional_small and not clause.prefix:
-            clauses.append((Occur.Should, _best_of(ways)))
         else:
             wanted.append(_best_of(ways))
         clauses += _own(clause, lexicon)
