@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from reelmesh.catalog.title_model import Change, Held, Revision
@@ -11,19 +11,30 @@ from reelmesh.catalog.titles import Position, Taken
 from reelmesh.catalog.v1.title_pb2 import Title
 from reelmesh.mesh.names import TitleName, VideoName
 from reelmesh.stores.cassandra import Cassandra, Row, Statement
+from reelmesh.stores.gathering import Gathering
 from reelmesh.stores.migrations import keyspace_of
 
 REVISIONS_KEPT = 500
 """Revisions of a title that are kept."""
 
+READ_AT_ONCE = 16
+"""Titles that are read in one statement."""
+WRITTEN_AT_ONCE = 25
+"""Notes, or entries of a list, that are written in one; a batch beyond 5 KiB is warned of."""
 NAMES_AT_ONCE = 50
 """Titles that are looked at in one statement."""
 
 _KS = keyspace_of("catalog")
 _THIS = "WHERE organization = ? AND title = ?"
 _VIDEO = "WHERE organization = ? AND video = ?"
-_LATEST = f"SELECT revision, value, deleted, head, request_id FROM {_KS}.titles {_THIS} LIMIT 1"
+_LATEST = (
+    f"SELECT title, value, deleted, request_id FROM {_KS}.titles WHERE organization = ? AND title IN ? "
+    "PER PARTITION LIMIT 1"
+)
 _REVISION = "SELECT revision, value, author, time, fields, deleted"
+
+_Write = tuple[Hashable, Statement]
+"""A statement, and which partition it writes to."""
 
 
 class CassandraTitleStore:
@@ -31,23 +42,20 @@ class CassandraTitleStore:
 
     def __init__(self, cassandra: Cassandra) -> None:
         self._cassandra = cassandra
+        # Titles that are read at once are read together; so are notes of a minute written, and entries of a list.
+        self._load = Gathering(self._load_all, most=READ_AT_ONCE, apart=lambda name: name.organization)
+        self._write = Gathering(self._write_all, most=WRITTEN_AT_ONCE, apart=lambda write: write[0])
 
     async def load(self, name: TitleName) -> Held | None:
         """Return a title, also a deleted one; None when there never was one."""
-        rows = await self._cassandra.execute(_LATEST, name.organization, name.id)
-        if not rows:
-            return None
-        return Held(Title.FromString(rows[0].value), bool(rows[0].deleted), rows[0].request_id or "")
+        return await self._load(name)
 
     async def intend(self, change: Change) -> None:
         """Note that a change is about to be tried."""
-        await self._cassandra.execute(
-            f"INSERT INTO {_KS}.title_changes (minute, id, organization, title) VALUES (?, ?, ?, ?)",
-            minute_of(change.time),
-            change.id,
-            change.name.organization,
-            change.name.id,
-        )
+        minute = minute_of(change.time)
+        into = f"INSERT INTO {_KS}.title_changes (minute, id, organization, title) VALUES (?, ?, ?, ?)"
+        note = Statement(into, (minute, change.id, change.name.organization, change.name.id))
+        await self._write((("title_changes", minute), note))
 
     async def put(self, revision: Revision, request_id: str | None) -> bool:
         """Write a revision behind the one before it; False when that is not the latest."""
@@ -84,16 +92,17 @@ class CassandraTitleStore:
     async def index(self, held: Held) -> None:
         """Write what lists say of a title, or take it out of them; an older revision changes nothing."""
         title, name = held.title, TitleName.parse(held.title.name)
-        kind = (name.organization, Title.Kind.Name(title.kind), _made(title), name.id)
-        version = "USING TIMESTAMP ?"
+        organization, version = name.organization, "USING TIMESTAMP ?"
+        kind = (organization, Title.Kind.Name(title.kind), _made(title), name.id)
         if held.deleted:
             where = "WHERE organization = ? AND kind = ? AND made = ? AND title = ?"
-            statements = [Statement(f"DELETE FROM {_KS}.titles_by_kind {version} {where}", (title.revision, *kind))]
+            entry = Statement(f"DELETE FROM {_KS}.titles_by_kind {version} {where}", (title.revision, *kind))
         else:
             into = f"INSERT INTO {_KS}.titles_by_kind (organization, kind, made, title) VALUES (?, ?, ?, ?) {version}"
-            statements = [Statement(into, (*kind, title.revision))]
+            entry = Statement(into, (*kind, title.revision))
+        writes: list[_Write] = [(("titles_by_kind", organization, title.kind), entry)]
         if title.parent_title:
-            parent = (name.organization, TitleName.parse(title.parent_title).id, name.id)
+            parent = (organization, TitleName.parse(title.parent_title).id, name.id)
             if held.deleted:
                 where = "WHERE organization = ? AND parent = ? AND title = ?"
                 part = Statement(f"DELETE FROM {_KS}.titles_by_parent {version} {where}", (title.revision, *parent))
@@ -103,8 +112,22 @@ class CassandraTitleStore:
                     f"{version}",
                     (*parent, title.number, title.revision),
                 )
-            statements.append(part)
-        await asyncio.gather(*(self._cassandra.execute(each.cql, *each.parameters) for each in statements))
+            writes.append((("titles_by_parent", *parent[:2]), part))
+        await asyncio.gather(*map(self._write, writes))
+
+    async def _load_all(self, names: Sequence[TitleName]) -> Sequence[Held | None]:
+        rows = await self._cassandra.execute(_LATEST, names[0].organization, list({name.id for name in names}))
+        found = {row.title: Held(Title.FromString(row.value), bool(row.deleted), row.request_id or "") for row in rows}
+        return [found.get(name.id) for name in names]
+
+    async def _write_all(self, writes: Sequence[_Write]) -> Sequence[None]:
+        if len(writes) == 1:
+            statement = writes[0][1]
+            await self._cassandra.execute(statement.cql, *statement.parameters)
+        else:
+            # Of one partition: such a batch is one write, and no log is kept of it.
+            await self._cassandra.batch([statement for _, statement in writes])
+        return [None] * len(writes)
 
     async def heads(self, names: Sequence[TitleName]) -> Mapping[TitleName, int]:
         """Return the latest revisions of titles."""
