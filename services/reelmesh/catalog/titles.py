@@ -23,6 +23,7 @@ from reelmesh.catalog.errors import (
 )
 from reelmesh.catalog.title_model import (
     FIXED,
+    OURS,
     WRITABLE,
     Change,
     Effect,
@@ -267,10 +268,10 @@ class Titles:
             if fixed:
                 message = f"title.{fixed[0]} stays what it was when the title was made"
                 raise FieldNotWritable(message, violations=[(f"title.{path}", "cannot be changed") for path in fixed])
-            new = overlaid(held.title, given, WRITABLE)
-            fields = differing(held.title, new)
+            fields = differing(held.title, given)
             if not fields:
                 return Effect.UNCHANGED, held.title
+            new = overlaid(held.title, given, fields)
             await self._check_references(new, held.title, there)
             if dry_run:
                 await self._check_video(name, new, held.title, there)
@@ -360,7 +361,11 @@ class Titles:
     async def _make(
         self, name: TitleName, before: Held | None, given: Title, request_id: str, author: str
     ) -> Title | None:
-        new = overlaid(Title(name=str(name)), given, [*FIXED, *WRITABLE])
+        new = Title()
+        new.CopyFrom(given)
+        for path in OURS:
+            new.ClearField(path)  # type: ignore[arg-type] # a field's name, not a literal
+        new.name = str(name)
         new.create_time.FromDatetime(self._clock.now())
         return await self._write(before, new, filled(new), author, request_id=request_id)
 
