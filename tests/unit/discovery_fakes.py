@@ -104,6 +104,7 @@ class Index:
     commits: int = 0
     closed: bool = False
     poison: str = ""
+    fault: Exception = field(default_factory=lambda: OSError("no room"))
     edge: datetime | None = None
     told: list[Popularity] = field(default_factory=list)
 
@@ -117,8 +118,8 @@ class Index:
 
     def apply(self, changes: Iterable[tuple[str, Title | None]]) -> int:
         for name, title in changes:
-            if name == self.poison:
-                raise OSError("no room")
+            if name == self.poison and title is not None:
+                raise self.fault
             if title is None:
                 self.waiting.pop(name, None)
             else:

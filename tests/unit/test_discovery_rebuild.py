@@ -84,6 +84,18 @@ async def test_what_cannot_be_read_is_left_out(running: Running, topic: Topic) -
         assert indexes.build.progress.skipped == 3
 
 
+async def test_a_title_that_the_index_fails_on_costs_no_other(running: Running, topic: Topic) -> None:
+    def opener(path: Path, version: int) -> Index:
+        return Index(path, version, poison=name(2), fault=ArithmeticError("what a title"))
+
+    topic.turn = 3
+    async with running(opener=opener) as indexes:
+        await eventually(lambda: ready(indexes))
+        assert set(indexes.current.texts()) == {name(1), name(3)}
+        assert indexes.build is not None
+        assert indexes.build.progress.skipped == 1
+
+
 async def test_a_process_that_comes_back_goes_on_where_it_was(running: Running, topic: Topic) -> None:
     async with running() as indexes:
         await eventually(lambda: ready(indexes))

@@ -227,7 +227,29 @@ class Projection:
         self.folder = self.folder.written(self._place, self._clock.now(), complete=complete)
 
     def _apply(self, records: Sequence[Record]) -> None:
-        self._index.apply(self._changes(records))
+        changes = list(self._changes(records))
+        try:
+            self._index.apply(changes)
+        except OSError:
+            raise  # no room: that is nobody's title's fault
+        except Exception:
+            log.exception("%d changes cannot be taken up together, and are one by one", len(changes))
+            self._apply_each(changes)
+
+    def _apply_each(self, changes: Sequence[tuple[str, Title | None]]) -> None:
+        """Leave out the titles that the index fails on. Raises what it raises where that is all of them."""
+        failed = 0
+        for name, title in changes:
+            try:
+                # Half of it may have been taken up.
+                self._index.apply([(name, None)])
+                self._index.apply([(name, title)])
+            except Exception:
+                log.exception("%s is left out", name)
+                failed += 1
+                if failed == len(changes):
+                    raise
+        self.progress.skipped += failed
 
     def _changes(self, records: Sequence[Record]) -> Iterator[tuple[str, Title | None]]:
         for record in records:
