@@ -66,7 +66,7 @@ def check_whole(stack: Stack, platform: Platform, job: Job) -> Report:
 
 
 def test_from_upload_to_ready(stack: Stack, platform: Platform, reelmesh: Run, clip: Clip) -> None:
-    made = reelmesh("upload", str(clip()), "--title", "Shapes")
+    made = reelmesh("upload", str(clip()), "--title", "Shapes", "--publish")
     assert made["resumed_from"] == 0
     assert 0 < made["playable_seconds"] <= made["ready_seconds"]
     report = reelmesh("verify", made["video"])
@@ -80,6 +80,8 @@ def test_from_upload_to_ready(stack: Stack, platform: Platform, reelmesh: Run, c
     video = reelmesh("videos", made["video"])
     assert (video["state"], video["title"]) == ("STATE_READY", "Shapes")
     assert made["video"] in {each["name"] for each in reelmesh("videos")["videos"]}
+    title = reelmesh("catalog", "get", made["title"])
+    assert (title["video"], title["state"]) == (made["video"], "STATE_PUBLISHED")
     played = reelmesh("play", made["video"])
     for manifest in ("hls", "dash"):
         assert platform.http.get(played[manifest]).status_code == 200

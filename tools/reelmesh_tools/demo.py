@@ -19,7 +19,7 @@ def main() -> None:
     layout = Layout.from_environment(os.environ)
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else _clip(layout.home / "demo.mp4")
     title = "Demo" if len(sys.argv) == 1 else source.stem
-    command = [sys.executable, "-m", "reelmesh_tools.cli", "upload", str(source), "--title", title]
+    command = [sys.executable, "-m", "reelmesh_tools.cli", "upload", str(source), "--title", title, "--publish"]
     sys.exit(subprocess.run(command, check=False).returncode)
 
 

@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from reelmesh.catalog.v1.title_pb2 import Localization, Title
+from reelmesh.catalog.v1.title_service_pb2 import CreateTitleRequest
 from reelmesh.catalog.v1.video_pb2 import Video
 from reelmesh.catalog.v1.video_service_pb2 import GetVideoRequest, ListVideosRequest
 from reelmesh.ingest.v1.upload_pb2 import Upload
@@ -71,9 +73,15 @@ def upload(
         Protect | None, typer.Option(help="Whether to encrypt it; the installation's default when left out.")
     ] = None,
     until: Annotated[Until, typer.Option(help="What to wait for.")] = Until.READY,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Make it a film that viewers find, as soon as it can be watched.")
+    ] = False,
+    language: Annotated[str, typer.Option(help="Language of the title that is published (BCP 47).")] = "en",
     as_json: _Json = False,
 ) -> None:
     """Upload a file and follow it until it can be watched; run again, it goes on where it was cut off."""
+    if publish and until is Until.UPLOADED:
+        raise typer.BadParameter("what is published has to be waited for", param_hint="--publish")
     layout = Layout.from_environment(os.environ)
     with connected(as_json=as_json) as platform, _bars(hidden=as_json) as bars:
         memory = uploading.Memory.of(layout.home / "uploads", file, platform.url)
@@ -93,6 +101,7 @@ def upload(
             "hls": None,
             "dash": None,
             "watch": platform.watch_url(done.upload.video),
+            "title": None,
             "resumed_from": done.resumed_from,
             "upload_seconds": round(done.seconds, 3),
             "playable_seconds": None,
@@ -100,11 +109,25 @@ def upload(
         }
         if until is not Until.UPLOADED:
             _follow(platform, done.upload.name, until, acknowledged, result, bars)
+        if publish:
+            result["title"] = _publish(platform, done.upload.video, title or file.stem, language).name
         memory.forget()
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
         typer.echo(f"watch it: {result['watch']}")
+
+
+def _publish(platform: Platform, video: str, words: str, language: str) -> Title:
+    film = Title(
+        kind=Title.KIND_FILM,
+        video=video,
+        state=Title.STATE_PUBLISHED,
+        localizations=[Localization(language=language, title=words)],
+    )
+    # The video's id stands for the request: run again, the command finds what it made.
+    request = CreateTitleRequest(parent=platform.parent, title=film, request_id=video.rpartition("/")[2])
+    return platform.titles.CreateTitle(request, timeout=CALL_SECONDS).title
 
 
 def _follow(
