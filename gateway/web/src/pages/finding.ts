@@ -48,13 +48,13 @@ export class FindingPage extends View<State> {
 
   async #load(): Promise<void> {
     const { view } = this.state;
-    await this.#ask((signal) => find(this.#discovery, view, signal));
+    await this.#ask(undefined, (signal) => find(this.#discovery, view, signal));
   }
 
   async #more(before: Found): Promise<void> {
     const { view } = this.state;
     const pages = view.pages + 1;
-    await this.#ask(async (signal) => {
+    await this.#ask(before, async (signal) => {
       const found = await more(this.#discovery, view, before, PAGE_SIZE, signal);
       // Back from a title one sees again what one had seen; the step itself is not worth going back to.
       const wider = { ...view, pages };
@@ -64,7 +64,8 @@ export class FindingPage extends View<State> {
     });
   }
 
-  async #ask(work: (signal: AbortSignal) => Promise<Found>): Promise<void> {
+  /** Show what `work` finds; `before` stays where it fails. */
+  async #ask(before: Found | undefined, work: (signal: AbortSignal) => Promise<Found>): Promise<void> {
     this.#turn.abort();
     this.#turn = new AbortController();
     const signal = AbortSignal.any([this.#turn.signal, this.gone]);
@@ -75,7 +76,7 @@ export class FindingPage extends View<State> {
       this.set({ found, loading: false });
     } catch (error) {
       if (!signal.aborted) {
-        this.set({ error: toApiError(error), loading: false });
+        this.set({ found: before, error: toApiError(error), loading: false });
       }
     }
   }
@@ -99,7 +100,7 @@ export class FindingPage extends View<State> {
         ${this.#facets()}
         <section aria-label="Titles" aria-busy=${loading} class="found">
           <p class="quiet" role="status">${this.#count()}</p>
-          ${error ? this.#problem(error) : nothing} ${found && !error ? this.#found(found) : nothing}
+          ${found ? this.#found(found) : nothing} ${error ? this.#problem(error) : nothing}
         </section>
       </div>`;
   }
@@ -170,7 +171,7 @@ export class FindingPage extends View<State> {
 
   #count(): string {
     const { found, loading, error } = this.state;
-    if (error) {
+    if (error && found === undefined) {
       return "";
     }
     if (found === undefined || (loading && found.hits.length === 0)) {
@@ -191,7 +192,7 @@ export class FindingPage extends View<State> {
   }
 
   #found(found: Found) {
-    const { view, loading } = this.state;
+    const { view, loading, error } = this.state;
     if (found.hits.length === 0) {
       return loading ? nothing : this.#nothing();
     }
@@ -202,7 +203,7 @@ export class FindingPage extends View<State> {
     }
       <div class="more">
         ${
-          found.next
+          found.next && !error
             ? html`<button type="button" ?disabled=${loading} @click=${() => void this.#more(found)}>Show more</button>`
             : nothing
         }
