@@ -14,8 +14,9 @@ from reelmesh.discovery import analysis
 from reelmesh.discovery.localization import localization
 from reelmesh.discovery.misspelling import alike
 from reelmesh.discovery.parsing import Clause, Parsed, Sign
-from reelmesh.discovery.planning import is_small, misspelt
+from reelmesh.discovery.planning import is_small
 from reelmesh.discovery.v1.discovery_service_pb2 import SearchResponse
+from reelmesh.discovery.ways import misspelt
 
 PIECE = 240
 """Characters of a synopsis that are shown at most…"""

@@ -17,10 +17,10 @@ from reelmesh.discovery.meaning import Meaning
 from reelmesh.discovery.model import MAX_DEPTH, MAX_TOTAL, Mode, SearchQuery, SearchResult, Viewer
 from reelmesh.discovery.pages import Orders, Ranked
 from reelmesh.discovery.parsing import Parsed, parse
-from reelmesh.discovery.planning import Level, Lexicon
 from reelmesh.discovery.summaries import summary
 from reelmesh.discovery.v1.discovery_service_pb2 import SearchResponse
 from reelmesh.discovery.views import Found, View
+from reelmesh.discovery.ways import Level, Lexicon
 
 ENOUGH = 5
 """Titles that have to be found as a query stands, or misspelt words are looked at too."""

@@ -13,11 +13,11 @@ from reelmesh.discovery.errors import QueryTooLong
 from reelmesh.discovery.misspelling import alike
 from reelmesh.discovery.model import MAX_QUERY_LENGTH, Viewer
 from reelmesh.discovery.parsing import Clause, Parsed
-from reelmesh.discovery.planning import Level
 from reelmesh.discovery.searching import lexicon, rank
 from reelmesh.discovery.summaries import summary
 from reelmesh.discovery.v1.discovery_service_pb2 import SuggestResponse
 from reelmesh.discovery.views import View
+from reelmesh.discovery.ways import Level, misspelt
 
 WORDS = 8
 """Words that are looked at, the last ones."""
@@ -113,6 +113,6 @@ def _alike(typed: Sequence[analysis.Token], name: Sequence[str]) -> bool:
     """Say whether each word that was typed is nearly one of a name's, or a beginning of it."""
     last = len(typed) - 1
     return all(
-        any(alike(word.text, each, planning.misspelt(len(word.text), at), at == last) for each in name)
+        any(alike(word.text, each, misspelt(len(word.text), at), at == last) for each in name)
         for at, word in enumerate(typed)
     )
