@@ -42,6 +42,7 @@ ADMITTED = {
     ("recommend", "reelmesh.analytics.v1.AudienceService/ExportPopularity"),
     ("recommend", "reelmesh.analytics.v1.ExperimentService/AssignExperiments"),
     ("recommend", "reelmesh.discovery.v1.DiscoveryService/BatchGetTitles"),
+    ("recommend", "reelmesh.discovery.v1.DiscoveryService/Browse"),
     ("recommend", "reelmesh.playback.v1.PlaybackService/ListWatchHistory"),
     ("transcode", "reelmesh.drm.v1.KeyService/CreateContentKeys"),
     ("worker", "reelmesh.drm.v1.KeyService/GetContentKeys"),

@@ -84,7 +84,6 @@ def choosing(config: Config, stores: Stores, known: Knowledge, models: Models) -
             lambda server: add_RecommendationServiceServicer_to_server(service, server),
         ),
         background=[
-            known.following,
             stockroom,
             Subscription(stores.kafka, stores.publisher(), [IDENTITY_EVENTS], "recommend-erasures", erasures.handle),
         ],

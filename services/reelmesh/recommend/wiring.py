@@ -7,9 +7,9 @@ from reelmesh.mesh.pseudonyms import Pseudonyms
 from reelmesh.mesh.server import Target
 from reelmesh.mesh.settings import SettingError
 from reelmesh.recommend.model_wiring import modelling
-from reelmesh.recommend.viewer_wiring import knowledge
+from reelmesh.recommend.viewer_wiring import choosing, knowledge
 from reelmesh.stores.bundle import Stores
-from reelmesh.stores.events import TITLES, ensure_topics
+from reelmesh.stores.events import IDENTITY_EVENTS, TITLES, ensure_topics
 from reelmesh.stores.migrations import migrate
 
 
@@ -17,16 +17,17 @@ async def build(config: Config, stores: Stores) -> Target:
     """Raises Unavailable while a store does not answer, and SettingError."""
     cassandra = await stores.cassandra()
     await migrate(cassandra, "recommend", config.cassandra.replication)
-    await ensure_topics(stores.kafka, {TITLES: stores.kafka.partitions})
+    await ensure_topics(stores.kafka, dict.fromkeys((TITLES, IDENTITY_EVENTS), stores.kafka.partitions))
     named = pseudonyms(config)
     known = knowledge(stores, cassandra, named)
     opted_out = known.personalization.opted_out
     models = modelling(config, stores, cassandra, named, known.library, known.following, opted_out)
+    viewers = choosing(config, stores, known, models.running)
     return Target(
         name="recommend",
-        services=[models.service],
-        background=[known.following, *models.background],
-        checks=[cassandra.ping],
+        services=[models.service, viewers.service],
+        background=[known.following, *models.background, *viewers.background],
+        checks=[cassandra.ping, known.following.check],
     )
 
 

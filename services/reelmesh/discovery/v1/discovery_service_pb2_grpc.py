@@ -100,7 +100,8 @@ class DiscoveryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Browse(self, request, context):
-        """Browse lists titles by filters, without words. Callers: anyone. Idempotent.
+        """Browse lists titles by filters, without words. Callers: anyone, and recommend, for rows that are nobody's in
+        particular: it finds what everyone may find. Idempotent.
 
         Errors: INVALID_ARGUMENT FACET_UNKNOWN, PAGE_TOO_DEEP, PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
         """

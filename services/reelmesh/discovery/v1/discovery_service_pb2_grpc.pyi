@@ -53,7 +53,8 @@ class DiscoveryServiceStub:
     Errors: INVALID_ARGUMENT QUERY_TOO_LONG. Retry on UNAVAILABLE.
     """
     Browse: _grpc.UnaryUnaryMultiCallable[_discovery_service_pb2.BrowseRequest, _discovery_service_pb2.BrowseResponse]
-    """Browse lists titles by filters, without words. Callers: anyone. Idempotent.
+    """Browse lists titles by filters, without words. Callers: anyone, and recommend, for rows that are nobody's in
+    particular: it finds what everyone may find. Idempotent.
 
     Errors: INVALID_ARGUMENT FACET_UNKNOWN, PAGE_TOO_DEEP, PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
@@ -94,7 +95,8 @@ class DiscoveryServiceAsyncStub(DiscoveryServiceStub):
     Errors: INVALID_ARGUMENT QUERY_TOO_LONG. Retry on UNAVAILABLE.
     """
     Browse: _aio.UnaryUnaryMultiCallable[_discovery_service_pb2.BrowseRequest, _discovery_service_pb2.BrowseResponse]  # type: ignore[assignment]
-    """Browse lists titles by filters, without words. Callers: anyone. Idempotent.
+    """Browse lists titles by filters, without words. Callers: anyone, and recommend, for rows that are nobody's in
+    particular: it finds what everyone may find. Idempotent.
 
     Errors: INVALID_ARGUMENT FACET_UNKNOWN, PAGE_TOO_DEEP, PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
@@ -150,7 +152,8 @@ class DiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _discovery_service_pb2.BrowseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_discovery_service_pb2.BrowseResponse, _abc.Awaitable[_discovery_service_pb2.BrowseResponse]]:
-        """Browse lists titles by filters, without words. Callers: anyone. Idempotent.
+        """Browse lists titles by filters, without words. Callers: anyone, and recommend, for rows that are nobody's in
+        particular: it finds what everyone may find. Idempotent.
 
         Errors: INVALID_ARGUMENT FACET_UNKNOWN, PAGE_TOO_DEEP, PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
         """
