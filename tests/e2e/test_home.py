@@ -194,6 +194,29 @@ def test_what_resembles_and_what_follows_by_http(nobody: Platform, library: Libr
     assert {row["kind"] for row in shown["rows"]} <= {"KIND_TRENDING", "KIND_NEW", "KIND_POPULAR"}
 
 
+def test_an_experiment_has_those_who_saw_a_page(
+    nobody: Platform, library: Library, viewer: str, reelmesh: Run, stack: Stack
+) -> None:
+    name = f"rows-{uuid.uuid4()}"
+    arms = ["--arm", "running", "--arm", "none:recommend_model=none"]
+    reelmesh("experiments", "create", name, *arms)
+    watch(nobody, nobody.channel, viewer, library.videos[0], SECONDS)
+    # What runs is asked for every few seconds; once it is known, it is for everyone.
+    arm = eventually(lambda: home(nobody, viewer).arm, "the experiment is known")
+    assert arm in {f"{name}:running", f"{name}:none"}
+    others = [f"{viewer[:50]}-{number}" for number in range(12)]
+    told = {each: home(nobody, each).arm for each in others}
+    assert set(told.values()) == {f"{name}:running", f"{name}:none"}
+    assert {each: home(nobody, each).arm for each in others} == told
+
+    def counted() -> bool:
+        found = {each["arm"]: int(each["units"]) for each in reelmesh("experiments", "results", name)["arms"]}
+        return sum(found.values()) == len(others) + 1 and min(found.values()) > 0
+
+    assert eventually(counted, "all who saw a page are in the results")
+    reelmesh("experiments", "end", name)
+
+
 def test_senseless_questions_have_clear_answers(nobody: Platform, library: Library) -> None:
     service = RecommendationServiceStub(nobody.channel)
     unknown = f"{nobody.parent}/titles/{uuid.uuid4()}"

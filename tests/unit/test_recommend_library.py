@@ -24,6 +24,9 @@ from reelmesh.catalog.v1.title_pb2 import Title
 from reelmesh.events.v1.identity_event_pb2 import IdentityEvent, UserDeleted
 from reelmesh.events.v1.title_event_pb2 import TitleEvent
 from reelmesh.mesh.errors import Unavailable
+from reelmesh.mesh.names import ModelName
+from reelmesh.recommend import running
+from reelmesh.recommend.artefacts import Artefact
 from reelmesh.recommend.candidates import Chooser, Stock, best, likes_of
 from reelmesh.recommend.erasures import Erasures
 from reelmesh.recommend.explanations import Explaining, Reason
@@ -32,6 +35,7 @@ from reelmesh.recommend.following import Following
 from reelmesh.recommend.library import Library
 from reelmesh.recommend.personalization import Personalization
 from reelmesh.recommend.ranking import fuse, interleave, varied
+from reelmesh.recommend.serving import Ready
 from reelmesh.stores.events import PoisonRecord
 from reelmesh.stores.events import Record as KafkaRecord
 
@@ -258,3 +262,39 @@ async def test_the_choice_of_who_deletes_their_account_goes_with_it() -> None:
     assert await choices.enabled("acme", "users/1")
     with pytest.raises(PoisonRecord):
         await Erasures(choices).handle(KafkaRecord("topic", "users/1", b"\xff"))
+
+
+class Served:
+    """Models in memory, by id."""
+
+    def __init__(self) -> None:
+        self.running: running.Served | None = None
+
+    async def load(self, organization: str, model: str = "") -> running.Served | None:
+        return self.running if not model else None
+
+
+async def test_a_model_is_made_ready_once_and_anew_when_another_runs() -> None:
+    factors = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    artefact = Artefact(
+        titles=(id_of(1), id_of(2)),
+        factors=factors,
+        popularity=np.ones(2, np.float32),
+        neighbours=np.full((2, 1), -1, np.int32),
+        likeness=np.zeros((2, 1), np.float32),
+        regularization=2.0,
+        alpha=3.0,
+        facts={},
+    )
+    models = Served()
+    ready = Ready(models)
+    assert await ready.load("acme", "") is None
+    models.running = running.Served(ModelName("acme", id_of(7)), artefact)
+    first = await ready.load("acme", "")
+    assert first is not None
+    assert (first.name, first.rows, first.alpha) == (id_of(7), {id_of(1): 0, id_of(2): 1}, 3.0)
+    np.testing.assert_allclose(first.system, [[3.0, 0.0], [0.0, 3.0]])
+    assert await ready.load("acme", "") is first
+    assert await ready.load("acme", id_of(8)) is None
+    models.running = running.Served(ModelName("acme", id_of(8)), artefact)
+    assert await ready.load("acme", "") is not first
