@@ -210,7 +210,7 @@ def test_an_experiment_has_those_who_saw_a_page(
     assert {each: home(nobody, each).arm for each in others} == told
 
     def counted() -> bool:
-        found = {each["arm"]: int(each["units"]) for each in reelmesh("experiments", "results", name)["arms"]}
+        found = {each["arm"]: int(each.get("units", 0)) for each in reelmesh("experiments", "results", name)["arms"]}
         return sum(found.values()) == len(others) + 1 and min(found.values()) > 0
 
     assert eventually(counted, "all who saw a page are in the results")
