@@ -61,7 +61,7 @@ class ContentIndex:
     """Titles by what they are; a title is the number of its row."""
 
     def __init__(self, titles: Sequence[Title]) -> None:
-        """Takes about a second and 250 bytes for each title, of 100,000."""
+        """Takes about 1.5 s for 80,000 titles, and 1.1 kB for each."""
         self._titles = titles
         lengths = np.fromiter((len(title.features) for title in titles), np.int64, len(titles))
         parts = [np.frombuffer(title.features, np.uint32) for title in titles if title.features]
