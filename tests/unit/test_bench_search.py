@@ -12,7 +12,7 @@ def test_searches_are_judged_beside_plain_ones_and_timed() -> None:
     assert said == ["makes the library", "indexes", "searches", "indexes and searches plainly"]
     good = result["ndcg_at_10"]
     assert result["queries"] >= 60
-    assert good["lexical"]["all"] > good["plain"]["all"] + 0.2
+    assert good["lexical"]["all"] > max(good["plain"]["all"], good["plain_all_words"]["all"]) + 0.1
     assert good["hybrid"]["meaning"] > good["lexical"]["meaning"]
     assert result["index"]["vectors"] == 1000
     assert set(result["latency_ms"]) >= {"search", "search_hybrid", "suggest", "browse_popular"}

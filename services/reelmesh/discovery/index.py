@@ -2,8 +2,8 @@
 
 Threads: `open`, and everything that writes (`apply`, `commit`, `refresh_edges`, `set_popularity`, `close`), belongs to
 one thread at a time. Everything that reads may be called by any number of threads, also while the writer writes; it
-sees the last commit. All of it blocks, so asyncio calls it in threads; tantivy lets go of the interpreter while it
-searches, so that threads of one process search on several cores.
+sees the last commit. All of it blocks, so asyncio calls it in threads. Tantivy lets go of the interpreter while it
+searches, which is most of a search; what is made of it is Python's, one thread at a time.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def measure(
         "findable": len(findable),
         "queries": len(judged),
         "index": {**indexed, **searched.pop("index")},
-        "ndcg_at_10": {**searched.pop("ndcg_at_10"), "plain": plain.pop("ndcg_at_10")},
+        "ndcg_at_10": {**searched.pop("ndcg_at_10"), **plain.pop("ndcg_at_10")},
         **searched,
         "plain": plain,
     }
@@ -224,13 +224,17 @@ def _plain(folder: Path, titles: Iterable[Title], judged: Sequence[Judged]) -> d
     index.reload()
     searcher = index.searcher()
 
-    def names(each: Judged) -> list[str]:
-        query, _ = index.parse_query_lenient(each.text.replace("person:", "people:"), list(_PLAIN_FIELDS))
+    def names(each: Judged, all_words: bool = False) -> list[str]:
+        text = each.text.replace("person:", "people:")
+        query, _ = index.parse_query_lenient(text, list(_PLAIN_FIELDS), conjunction_by_default=all_words)
         hits = searcher.search(query, CUT).hits
         return [str(searcher.doc(address).get_first("name")) for _, address in hits]
 
     return {
-        "ndcg_at_10": quality(judged, names),
+        "ndcg_at_10": {
+            "plain": quality(judged, names),
+            "plain_all_words": quality(judged, partial(names, all_words=True)),
+        },
         "index_seconds": round(took, 2),
         "index_megabytes": round(sum(each.stat().st_size for each in folder.iterdir()) / 1e6, 1),
         "latency_ms": _latency(names, list(judged)),
