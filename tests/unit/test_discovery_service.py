@@ -267,3 +267,14 @@ async def test_searches_go_on_while_another_index_takes_its_place(discovery: Wor
         await eventually(lambda seen=seen: answered > seen + 5)  # type: ignore[misc]
     stop.set()
     await asyncio.gather(*asking)
+
+
+async def test_a_new_title_is_not_taken_for_a_deleted_one(discovery: World, titles: dict[str, Title]) -> None:
+    request = pb.BatchGetTitlesRequest(parent=PARENT, names=[titles["everywhere"].name])
+    assert (await discovery.service.BatchGetTitles(request, NOWHERE)).titles
+    discovery.topic.add(Record(titles["everywhere"].name, b""))
+    await eventually(lambda: discovery.indexes.current.titles == len(titles) - 1)
+    discovery.topic.add(record(film("Lighthouse")))
+    await eventually(lambda: discovery.indexes.current.titles == len(titles))
+    assert await discovery.found("lighthouse") == ["Lighthouse"]
+    assert "Harbour everywhere" not in await discovery.found("harbour")

@@ -85,7 +85,6 @@ class Index:
         self._demand = Demand(Popularity(), self._table)
         self._popular_anywhere = np.zeros(0)
         self._edges: dict[int, float] = {}
-        self._dropped: list[int] = []
         self._view = View(self._schema, index.searcher(), self._table, np.zeros(0), self._cache)
 
     @classmethod
@@ -134,8 +133,6 @@ class Index:
         self._writer.commit()
         self._index.reload()
         self._show()
-        self._table.release(self._dropped)
-        self._dropped = []
 
     def next_edge(self) -> datetime | None:
         """Return when the availability of some title changes next; None where none does.
@@ -253,7 +250,6 @@ class Index:
             return 0
         self._writer.delete_documents_by_term("name", name)
         self._edges[place] = availability.NEVER
-        self._dropped.append(place)
         return 1
 
     def _again(self, places: Sequence[int]) -> int:

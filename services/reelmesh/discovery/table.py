@@ -127,7 +127,8 @@ class Table:
     def drop(self, name: str) -> int:
         """Forget a title, and return its place, UNKNOWN where it had none.
 
-        The place is kept until `release`: documents may still name it.
+        Nobody gets that place before the index is opened again: what is remembered of it, such as messages that were
+        read and orders of pages, is the old title's.
         """
         place = self._ordinals.pop(self._known(name), UNKNOWN)
         if place == UNKNOWN:
@@ -139,10 +140,6 @@ class Table:
         self.windows.pop(place, None)
         self._put_video("", place)
         return place
-
-    def release(self, places: list[int]) -> None:
-        """Give places of forgotten titles to others."""
-        self._free.extend(places)
 
     def find_free(self) -> None:
         """After all titles were noted at their places: find those between them."""
