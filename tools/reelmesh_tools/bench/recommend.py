@@ -31,7 +31,7 @@ from reelmesh_tools.bench.taste import Size, split_of, taste
 
 VIEWER_INTERACTIONS = 40
 """Viewings of a viewer in the mean."""
-AGAIN = 1.5
+AGAIN = 1.27
 """Viewings that are made for each interaction: some are of what the viewer had watched before, some come too late."""
 _PLANTED = (
     "Generated, with planted structure: clusters of taste, popularity by Zipf's law, tastes and titles that change "
