@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from conftest import environment_of
 
 from reelmesh.catalog.title_model import imported_name
+from reelmesh.catalog.v1 import library_service_pb2 as pb
+from reelmesh.catalog.v1.title_pb2 import Title
 from reelmesh.catalog.v1.title_service_pb2 import GetTitleRequest
-from reelmesh_tools.client.platform import Platform
+from reelmesh_tools.client.platform import Platform, problem_of
 from reelmesh_tools.library.generator import landmarks
 from reelmesh_tools.stack.client import Stack
 
@@ -28,6 +32,11 @@ SEED = 77
 @pytest.fixture(scope="module")
 def seeded(reelmesh: Run) -> dict[str, Any]:
     return reelmesh("catalog", "seed", "--titles", str(COUNT), "--seed", str(SEED))
+
+
+def settings(platform: Platform, **more: Any) -> pb.ImportTitlesRequest:
+    wanted = pb.ImportTitlesRequest.Settings(parent=platform.parent, format=pb.ROW_FORMAT_JSON, **more)
+    return pb.ImportTitlesRequest(settings=wanted)
 
 
 def test_a_seeded_library_is_there_and_stays_as_it_is(
@@ -81,3 +90,79 @@ def test_a_file_with_broken_rows_is_reported_row_by_row(
     assert told.returncode == 1
     assert "2 unchanged, 4 refused" in told.stdout
     assert "ROW_UNREADABLE" in told.stderr
+
+
+def test_titles_are_edited_and_restored(seeded: dict[str, Any], reelmesh: Run) -> None:
+    assert seeded
+    ids = [film.external_id for film in landmarks(SEED)[:2]]
+    dry = reelmesh("catalog", "edit", *ids, "--add-tag", "restored print", "--state", "withdrawn", "--dry-run")
+    assert [each["changed"] for each in dry["outcomes"]] == [True, True]
+    before = reelmesh("catalog", "get", ids[0])
+    reelmesh("catalog", "edit", *ids, "--add-tag", "restored print", "--state", "withdrawn")
+    changed = reelmesh("catalog", "get", ids[0])
+    assert (changed["state"], changed["tags"][-1]) == ("STATE_WITHDRAWN", "restored print")
+    history = reelmesh("catalog", "revisions", ids[0])["revisions"]
+    assert history[0]["fields"] == ["tags", "state"]
+    number = int(before["revision"])
+    restored = reelmesh("catalog", "restore", ids[0], str(number))
+    assert (restored["tags"], restored["state"], int(restored["revision"])) == (
+        before["tags"],
+        before["state"],
+        number + 2,
+    )
+    missing = reelmesh("catalog", "edit", "no such title", "--add-tag", "x", code=1)
+    assert missing["outcomes"][0]["reason"] == "TITLE_UNKNOWN"
+    assert reelmesh("catalog", "get", "no such title", code=1)["error"]["reason"] == "TITLE_UNKNOWN"
+
+
+def test_a_caller_who_leaves_ends_the_import(platform: Platform) -> None:
+    def endless() -> Any:
+        yield settings(platform)
+        number = 0
+        while True:
+            number += 1
+            row = {
+                "externalId": f"left-{number}",
+                "kind": "KIND_FILM",
+                "localizations": [{"language": "en", "title": "x"}],
+            }
+            yield pb.ImportTitlesRequest(data=json.dumps(row).encode() + b"\n")
+
+    call = platform.library.ImportTitles(endless())
+    answers = [next(call) for _ in range(20)]
+    call.cancel()
+    assert [answer.row for answer in answers] == list(range(1, 21))
+    assert all(answer.effect == pb.ImportTitlesResponse.EFFECT_CREATED for answer in answers)
+    # The service goes on with others.
+    row = b'{"externalId":"left-1","kind":"KIND_FILM","localizations":[{"language":"en","title":"x"}]}'
+    (answer,) = platform.library.ImportTitles(iter([settings(platform), pb.ImportTitlesRequest(data=row)]), timeout=20)
+    assert answer.effect == pb.ImportTitlesResponse.EFFECT_UNCHANGED
+
+
+def test_only_editors_import_and_export(platform: Platform, nobody: Platform) -> None:
+    row = pb.ImportTitlesRequest(data=b"{}")
+    other = pb.ImportTitlesRequest(
+        settings=pb.ImportTitlesRequest.Settings(parent="organizations/other", format=pb.ROW_FORMAT_JSON)
+    )
+    export = pb.ExportTitlesRequest(parent="organizations/other", format=pb.ROW_FORMAT_JSON)
+    for call, code in (
+        (nobody.library.ImportTitles(iter([settings(platform), row]), timeout=20), grpc.StatusCode.UNAUTHENTICATED),
+        (platform.library.ImportTitles(iter([other, row]), timeout=20), grpc.StatusCode.PERMISSION_DENIED),
+        (platform.library.ExportTitles(export, timeout=20), grpc.StatusCode.PERMISSION_DENIED),
+        (platform.library.ImportTitles(iter([row]), timeout=20), grpc.StatusCode.INVALID_ARGUMENT),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+        assert problem_of(caught.value).code is code
+
+
+def test_titles_have_the_kinds_that_the_library_has(seeded: dict[str, Any], platform: Platform) -> None:
+    assert seeded
+    data = b"".join(
+        part.data
+        for part in platform.library.ExportTitles(
+            pb.ExportTitlesRequest(parent=platform.parent, format=pb.ROW_FORMAT_JSON), timeout=60
+        )
+    )
+    kinds = {json.loads(line)["kind"] for line in data.splitlines()}
+    assert kinds == {Title.Kind.Name(kind) for kind in Title.Kind.values() if kind}
