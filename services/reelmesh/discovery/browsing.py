@@ -87,7 +87,8 @@ def _popular(view: View, demanded: Demand, clauses: filters.Clauses, territory: 
     found = view.find(clauses, MAX_DEPTH, order="popularity")
     popular = demand.at(demanded.popular(territory), found.ordinals)
     # Of those that nobody watches the latest first: a new installation's first page is not its oldest titles.
-    order = np.lexsort((found.ordinals, -view.table.columns.released[found.ordinals], -popular))
+    columns = view.table.columns
+    order = np.lexsort((columns.tie[found.ordinals], -columns.released[found.ordinals], -popular))
     return _of(found.ordinals[order].tolist(), found)
 
 
@@ -95,7 +96,7 @@ def _trending(view: View, demanded: Demand, clauses: filters.Clauses, territory:
     """Return what is watched more than before, and then what is popular."""
     column = demanded.trending(territory)
     rising = np.flatnonzero(column > 0)
-    rising = rising[np.argsort(-column[rising], kind="stable")][:MAX_DEPTH].tolist()
+    rising = rising[np.lexsort((view.table.columns.tie[rising], -column[rising]))][:MAX_DEPTH].tolist()
     popular = _popular(view, demanded, clauses, territory)
     if not rising:
         return popular

@@ -38,19 +38,19 @@ class Meaning:
                 break
             found = view.find([*allowed, *filters.only(view.schema, some.tolist())], len(some))
             if found.count >= FOUND or len(some) < size or size == len(cosines):
-                return _ordered(found, cosines, least)
+                return _ordered(found, cosines, least, view.table.columns.tie)
             if size >= LAST_LOOK:
-                return _ordered(view.find(allowed, view.table.size), cosines, least)
+                return _ordered(view.find(allowed, view.table.size), cosines, least, view.table.columns.tie)
             size = min(size * 4, len(cosines))
         return Ranked((), ())
 
 
-def _ordered(found: Found, cosines: NDArray[np.float32], least: float) -> Ranked:
+def _ordered(found: Found, cosines: NDArray[np.float32], least: float, ties: NDArray[np.int64]) -> Ranked:
     """Return the nearest of what was found; what has come since the cosines were made has none."""
     inside = np.flatnonzero(found.ordinals < len(cosines))
     near = cosines[found.ordinals[inside]]
     inside, near = inside[near > least], near[near > least]
-    order = np.lexsort((found.ordinals[inside], -near))[:FOUND]
+    order = np.lexsort((ties[found.ordinals[inside]], -near))[:FOUND]
     ordinals = found.ordinals[inside[order]].tolist()
     addresses = {ordinal: found.addresses[at] for ordinal, at in zip(ordinals, inside[order].tolist(), strict=True)}
     return Ranked(tuple(ordinals), tuple(near[order].astype(float).tolist()), addresses)

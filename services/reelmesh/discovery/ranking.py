@@ -34,6 +34,8 @@ KIND_WEIGHTS = {
 EXACT_RATIO = 1.05 * (1 + POPULARITY) * (1 + FRESHNESS) * max(KIND_WEIGHTS.values()) / min(KIND_WEIGHTS.values())
 """By so much a title's exact name is more relevant than anything else."""
 SECONDS_PER_DAY = 86_400.0
+LEAST_SCORE = 1e-9
+"""Below this all scores are alike."""
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +52,15 @@ def popularity(views: Floats, most: Floats | float) -> Floats:
     By logarithms: what ten times as many watch is a step more popular, wherever on the way.
     """
     return np.log1p(views) / np.log1p(np.maximum(most, 1.0))
+
+
+def order(scores: Floats, ties: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the places of scores, the greatest first.
+
+    What differs by less than a ten-thousandth is alike, and ordered by `ties`: scores are float32, divided by priors of
+    another moment.
+    """
+    return np.lexsort((ties, -np.round(np.log(np.maximum(scores, LEAST_SCORE)), 4)))
 
 
 def prior(popular: Floats, fresh: Floats, weights: Floats) -> Floats:

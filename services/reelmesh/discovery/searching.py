@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tantivy import Occur, Query
 
 from reelmesh.discovery import demand, facets, filters, pages, planning, ranking
@@ -94,7 +95,7 @@ def rank(found: Found, view: View, demanded: Demand, viewer: Viewer, now: float)
         columns.weight[ordinals],
     )
     final = relevance * priors
-    order = np.lexsort((ordinals, -final))[:MAX_DEPTH]
+    order = ranking.order(final, columns.tie[ordinals])[:MAX_DEPTH]
     addresses = dict(zip(ordinals.tolist(), found.addresses, strict=True))
     return Ranked(tuple(ordinals[order].tolist()), tuple(final[order].tolist()), addresses)
 
@@ -146,16 +147,16 @@ def _fused(
         return near, filters.only(view.schema, near.ordinals)
     weight = MEANING_WEIGHTS[lexical.level]
     either = Query.boolean_query([(Occur.Should, Query.boolean_query(lexical.clauses)), (Occur.Should, by_meaning)])
-    return fuse(lexical.ranked, near, weight), [(Occur.Must, either)]
+    return fuse(lexical.ranked, near, weight, view.table.columns.tie), [(Occur.Must, either)]
 
 
-def fuse(first: Ranked, second: Ranked, weight: float) -> Ranked:
-    """Put two orders together by reciprocal rank; `weight` is what the second counts."""
+def fuse(first: Ranked, second: Ranked, weight: float, ties: NDArray[np.int64]) -> Ranked:
+    """Put two orders together by reciprocal rank; `weight` is what the second counts, `ties` orders what is alike."""
     scores: dict[int, float] = {}
     for ranked, counts in ((first, 1.0), (second, weight)):
         for at, ordinal in enumerate(ranked.ordinals, 1):
             scores[ordinal] = scores.get(ordinal, 0.0) + counts / (FUSION + at)
-    order = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:MAX_DEPTH]
+    order = sorted(scores.items(), key=lambda item: (-item[1], ties[item[0]]))[:MAX_DEPTH]
     return Ranked(
         tuple(ordinal for ordinal, _ in order),
         tuple(score for _, score in order),

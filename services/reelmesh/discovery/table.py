@@ -37,6 +37,8 @@ class Columns:
     """Of the kind."""
     indexed: NDArray[np.float32]
     """Popularity that the document says, 0 to 1."""
+    tie: NDArray[np.int64]
+    """Orders what is alike otherwise: by the title's name, so that it is the same in every index."""
 
     @classmethod
     def of(cls, size: int) -> Columns:
@@ -48,6 +50,7 @@ class Columns:
             np.full(size, -np.inf),
             np.zeros(size),
             np.zeros(size, np.float32),
+            np.zeros(size, np.int64),
         )
 
     def grown(self, size: int) -> Columns:
@@ -106,6 +109,7 @@ class Table:
         columns.revision[place] = title.revision
         columns.organization[place] = self._organization(organization_of(title.name))
         columns.released[place] = released(title)
+        columns.tie[place] = int.from_bytes(key[-8:]) >> 1
         columns.weight[place] = ranking.KIND_WEIGHTS.get(title.kind, 1.0)
         self._put_parent(title, key, place)
         self._put_video(title.video, place)

@@ -65,7 +65,8 @@ class Lexicon:
     def of_share(self, titles: float) -> float:
         """Return the inverse document frequency of what so many titles have."""
         total = max(self.searcher.num_docs, 1)
-        return math.log(1 + (total - min(titles, total) + 0.5) / (titles + 0.5))
+        # To a tenth: a title that was indexed anew is counted twice for a while, and that must not change an order.
+        return max(0.1, round(math.log(1 + (total - min(titles, total) + 0.5) / (titles + 0.5)), 1))
 
     def beginning_rarity(self, field: str, prefix: str) -> float:
         """Return the inverse document frequency of all words that begin so; 0 where none does."""
