@@ -13,6 +13,7 @@ from reelmesh.mesh.errors import DomainError
 from reelmesh.recommend.candidates import Chooser
 from reelmesh.recommend.explanations import Explanation, Reason, in_common
 from reelmesh.recommend.library import Holdings, Library, parse
+from reelmesh.recommend.lists import Titles
 from reelmesh.recommend.plans import MORE, SPARE, Pick, Plan, plan
 from reelmesh.recommend.ranking import varied
 from reelmesh.recommend.viewing import Chosen, Found, Page, Row, Trial, Viewer, Watched
@@ -41,16 +42,6 @@ class Histories(Protocol):
 
     async def latest(self, organization: str, viewer: str, size: int) -> Sequence[Watched]:
         """Return the latest of it, latest first. Raises Unavailable."""
-
-
-class Titles(Protocol):
-    """Discovery's word on what a viewer may find. All raise Unavailable."""
-
-    async def browse(self, viewer: Viewer, order: BrowseRequest.Order.ValueType, size: int) -> Sequence[TitleSummary]:
-        """Return films and series in an order."""
-
-    async def named(self, viewer: Viewer, titles: Sequence[str]) -> Found:
-        """Return those of some titles, given by their ids, that the viewer may find."""
 
 
 class Trials(Protocol):

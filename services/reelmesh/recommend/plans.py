@@ -70,7 +70,7 @@ def plan(chooser: Chooser, held: Holdings, history: Sequence[Watched], now: date
         unseen = (ranked for ranked in chooser.similar(row) if ranked.row not in likes.seen)
         picks = [
             Pick(chooser.stock.works[ranked.row].id, of_similar(chooser, ranked, row))
-            for ranked in itertools.islice(unseen, wanted)
+            for ranked in itertools.islice(unseen, size + SPARE)
         ]
         because.append((chooser.stock.works[row].id, picks))
     model = chooser.model.name if chooser.model is not None and likes.taste is not None else ""

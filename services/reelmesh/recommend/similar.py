@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from reelmesh.discovery.v1.discovery_service_pb2 import TitleSummary
 from reelmesh.recommend.errors import NotAnEpisode, TitleUnknown
 from reelmesh.recommend.explanations import of_similar
-from reelmesh.recommend.home import Choosers, Titles, speaking
+from reelmesh.recommend.home import Choosers, speaking
 from reelmesh.recommend.library import EPISODE, Library, Title, parse
+from reelmesh.recommend.lists import Titles
 from reelmesh.recommend.plans import MORE, SPARE
 from reelmesh.recommend.viewing import Chosen, Viewer
 

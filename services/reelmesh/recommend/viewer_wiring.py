@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from opentelemetry import metrics
+from threadpoolctl import threadpool_limits
 
 from reelmesh.mesh.config import Config
 from reelmesh.mesh.pseudonyms import Pseudonyms
@@ -17,6 +18,7 @@ from reelmesh.recommend.erasures import Erasures
 from reelmesh.recommend.following import Following
 from reelmesh.recommend.home import Home
 from reelmesh.recommend.library import Library
+from reelmesh.recommend.lists import Lists
 from reelmesh.recommend.personalization import Personalization
 from reelmesh.recommend.personalization_store import CassandraOptOutStore
 from reelmesh.recommend.recommendation_service import RecommendationService
@@ -61,6 +63,8 @@ def choosing(config: Config, stores: Stores, known: Knowledge, models: Models) -
     """Build what chooses, by models that others made."""
     stockroom = Stockroom(known.library, known.news, Ready(models), time.monotonic)
     titles = DiscoveryTitles(stores.channel("discovery"))
+    # A page's algebra is small: more threads would wait for each other, and turn while they do.
+    threadpool_limits(limits=1, user_api="blas")
     away = metrics.get_meter("reelmesh.recommend").create_counter(
         "reelmesh.recommend.parts.away", description="Parts of home pages that did not answer in time"
     )
@@ -68,7 +72,7 @@ def choosing(config: Config, stores: Stores, known: Knowledge, models: Models) -
         known.library,
         stockroom,
         PlaybackHistories(stores.channel("playback")),
-        titles,
+        Lists(titles, time.monotonic),
         AnalyticsTrials(stores.channel("analytics"), stores.ids),
         known.personalization,
         stores.clock,
