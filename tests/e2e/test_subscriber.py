@@ -76,7 +76,7 @@ def subscribe(page: Page) -> None:
     page.get_by_role("button", name="Subscribe").click()
     page.get_by_label("Card number").fill("4242 4242 4242 4242")
     page.get_by_role("button", name="Pay").click()
-    expect(page.get_by_role("status")).to_contain_text("Thank you")
+    expect(page.get_by_role("main").get_by_role("status")).to_contain_text("Thank you")
     page.get_by_role("link", name="Go on").click()
 
 
