@@ -98,6 +98,14 @@ def test_an_index_that_was_built_in_another_order_gives_the_same_answers(library
         other.close()
 
 
+def test_what_is_no_word_means_nothing() -> None:
+    model = installed_model()
+    assert model is not None
+    assert not model.embed(["xqzw vbnkj"]).any()
+    both, alone = model.embed(["samurai xqzw", "samurai"])
+    assert both @ alone == pytest.approx(1)
+
+
 def test_meaning_finds_nothing_that_the_viewer_may_not(library: Library) -> None:
     for each in library.queries:
         asked = SearchQuery(replace(ASKER, maximum_age=6), each.text, mode=Mode.SEMANTIC, size=100)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,15 @@ _PACKAGE = "wordllama"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _MATRIX = "embedding.weight"
+_BEGINS = "\u2581"
+"""Begins the first piece of a word."""
 _SCALE = 400
 """A number of a vector of length 1 is kept in so many parts; the few beyond 127 of them are cut off."""
 _QUERY_SCALE = 1 << 14
 """The same of a query's vector, of 16 bits: the products of 256 numbers stay within 32."""
 _FIRST_ROWS = 1024
+SPLINTER = 2.2
+"""Letters that a word's pieces have on average at least, where it has several."""
 
 Vectors32 = NDArray[np.float32]
 
@@ -69,9 +73,25 @@ class WordVectors:
         """Return a vector of length 1 for each text."""
         found = np.zeros((len(texts), self.dimensions), np.float32)
         for at, encoded in enumerate(self._tokenizer.encode_batch(list(texts), add_special_tokens=False)):
-            if encoded.ids:
-                found[at] = self._matrix[encoded.ids].mean(axis=0, dtype=np.float32)
+            known = _known(encoded)
+            if known:
+                found[at] = self._matrix[known].mean(axis=0, dtype=np.float32)
         return normal(found)
+
+
+def _known(encoded: Any) -> list[int]:
+    """Return the pieces of the words that mean something: what falls into splinters is none that the model knows."""
+    words: list[tuple[list[int], int]] = []
+    for piece, text in zip(encoded.ids, encoded.tokens, strict=True):
+        letters = len(text.removeprefix(_BEGINS))
+        if text.startswith(_BEGINS) or not words:
+            words.append(([piece], letters))
+        else:
+            pieces, before = words[-1]
+            words[-1] = ([*pieces, piece], before + letters)
+    return [
+        piece for pieces, letters in words if len(pieces) == 1 or letters >= SPLINTER * len(pieces) for piece in pieces
+    ]
 
 
 def installed_model() -> WordVectors | None:
