@@ -117,7 +117,7 @@ def _home(page: Page, videos: list[str]) -> None:
     """Watch a little of some videos first: what was begun is on the page."""
     for video, share in zip(videos, BEGUN, strict=False):
         page.goto(video)
-        page.wait_for_function("window.reelmesh.player && !window.reelmesh.video.paused")
+        page.wait_for_function("window.reelmesh?.player && !window.reelmesh.video.paused")
         page.evaluate("(share) => { const { video } = reelmesh; video.currentTime = share * video.duration }", share)
         page.wait_for_function("!reelmesh.video.seeking && !reelmesh.video.paused")
         page.get_by_role("navigation", name="Main").get_by_role("link", name="Home").click()
