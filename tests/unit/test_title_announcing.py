@@ -12,6 +12,7 @@ from reelmesh.catalog import title_announcing
 from reelmesh.catalog.title_announcing import GRACE, Announcing
 from reelmesh.catalog.title_model import Change, Held
 from reelmesh.catalog.titles import Titles
+from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import TitleName, VideoName
 
 
@@ -94,6 +95,25 @@ async def test_the_sweep_leaves_who_is_still_at_it() -> None:
     clock.time += GRACE + timedelta(minutes=1)
     await sweep.sweep()
     assert [held.title for held in topic.records] == [made]
+    assert store.notes == {}
+
+
+async def test_lists_that_could_not_be_written_are_written_by_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, said = Topic(), Notebook()
+    store, clock, ids = MemoryTitleStore(), TickingClock(), CountingIds()
+
+    async def away(held: Held) -> None:
+        raise Unavailable("Cassandra does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "index", away)
+        with pytest.raises(Unavailable):
+            await Titles(store, there, said, clock, ids).create(ORGANIZATION, film(), "", "")
+    assert said.said == []  # or its note would go
+    clock.time += GRACE + timedelta(minutes=1)
+    await Announcing(store, topic, clock, ids).sweep()
+    assert list(store.indexed.values()) == topic.records
+    assert len(topic.records) == 1
     assert store.notes == {}
 
 

@@ -399,10 +399,11 @@ class Titles:
         if not await self._store.put(Revision(new, author, now, fields, deleted), request_id):
             await self._store.forget(change)
             return None
+        # The note goes once the change was announced; should the lists not take it up, it stays for the sweep.
+        await self._store.index(held)
         self._announcer.announce(change, held)
         if old_video and new_video != old_video:
             await self._store.release(VideoName.parse(old_video), name)
-        await self._store.index(held)
         return new
 
     async def _take(self, video: VideoName, title: TitleName, now: datetime) -> None:
