@@ -3,14 +3,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from catalog_fakes import VIDEO, CountingIds, Events, MemoryVideoStore, TickingClock, id_of
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from refusals import refusal
 
 from reelmesh.catalog.deletions import GRACE, Deletions
 from reelmesh.catalog.model import Deletion, Video
@@ -25,6 +25,8 @@ from reelmesh.mesh.interceptors import Errors, Validation
 
 if TYPE_CHECKING:  # the generated stubs have the type, the generated code does not
     from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceAsyncStub
+
+refused = partial(refusal, domain="reelmesh.catalog")
 
 ACME = "organizations/acme"
 
@@ -55,18 +57,6 @@ async def create(stub: VideoServiceAsyncStub, **fields: Any) -> video_pb2.Video:
 async def update(stub: VideoServiceAsyncStub, video: video_pb2.Video, *paths: str) -> video_pb2.Video:
     request = pb.UpdateVideoRequest(video=video, update_mask=FieldMask(paths=paths))
     return (await stub.UpdateVideo(request)).video
-
-
-async def refused(asked: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await asked
-    call: Any = caught.value
-    status = rpc_status.from_call(call)
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.domain == "reelmesh.catalog"
-    return caught.value.code(), info.reason
 
 
 async def test_a_draft_is_made_and_read_back(stub: VideoServiceAsyncStub) -> None:

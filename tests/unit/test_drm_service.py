@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,8 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from drm_fakes import NOW, OTHER, RING, SESSION, VIDEO, Clock, MemoryKeyStore, content_keys, token
 from google.api.httpbody_pb2 import HttpBody
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from refusals import refusal
 
 from reelmesh.drm.clearkey import ClearKey
 from reelmesh.drm.decisions import Audit, Decision
@@ -38,6 +38,8 @@ from reelmesh.mesh.keys import KeyRing
 if TYPE_CHECKING:  # the generated stubs have the types, the generated code does not
     from reelmesh.drm.v1.key_service_pb2_grpc import KeyServiceAsyncStub
     from reelmesh.drm.v1.license_service_pb2_grpc import LicenseServiceAsyncStub
+
+refused = partial(refusal, domain="reelmesh.drm")
 
 LABELS = ["AUDIO", "SD", "HD"]
 
@@ -106,19 +108,6 @@ async def world() -> AsyncIterator[World]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield World(clock, keys, systems, KeyServiceStub(channel), LicenseServiceStub(channel), notes, service)
     await server.stop(0)
-
-
-async def refused(asked: Any) -> tuple[grpc.StatusCode, str]:
-    """Return the code and the reason."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await asked
-    call: Any = caught.value
-    status = rpc_status.from_call(call)
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.domain == "reelmesh.drm"
-    return caught.value.code(), info.reason
 
 
 async def test_values_go_to_workers_only(world: World) -> None:

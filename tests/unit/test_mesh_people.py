@@ -6,15 +6,14 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from refusals import refusal
 
 from reelmesh.catalog.v1 import video_service_pb2 as pb
 from reelmesh.catalog.v1.video_service_pb2_grpc import (
@@ -41,6 +40,8 @@ from reelmesh.mesh.people import person_of, scope_of
 from reelmesh.mesh.person import HEADER, Client, Role
 from reelmesh.mesh.server import Server, Service, Target
 from reelmesh_tools.stack import certificates
+
+refused = refusal
 
 ID = "01920000-0000-7000-8000-000000000000"
 ACME = "organizations/acme"
@@ -129,16 +130,6 @@ def said(claims: dict[str, Any] | None = None, **more: str) -> tuple[tuple[str, 
     everything = {"iss": "reelmesh", "sub": USER, **(claims or {})}
     header = base64.urlsafe_b64encode(json.dumps(everything).encode()).decode().rstrip("=")
     return ((HEADER, header), *more.items())
-
-
-async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    status = rpc_status.from_call(cast("grpc.Call", caught.value))
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return caught.value.code(), info.reason
 
 
 def new(parent: str = ACME) -> pb.CreateVideoRequest:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from refusals import refusal
 from rows_fakes import (
     ACME,
     LENGTH,
@@ -28,6 +28,8 @@ from rows_fakes import (
 from reelmesh.discovery.v1.discovery_service_pb2 import BrowseRequest
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.recommend.v1 import recommendation_service_pb2 as pb
+
+reason_of = partial(refusal, domain="reelmesh.recommend")
 
 CRIME, SPACE, LOVE = range(100, 120), range(200, 220), range(300, 320)
 TITLES = [
@@ -54,17 +56,6 @@ async def world() -> AsyncIterator[World]:
         }
         made.models.models[""] = model_of("m1", [[*CRIME, 1], SPACE, LOVE])
         yield made
-
-
-async def reason_of(call: object) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call  # type: ignore[misc]
-    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
-    info = error_details_pb2.ErrorInfo()
-    assert status is not None
-    assert status.details[0].Unpack(info)
-    assert info.domain == "reelmesh.recommend"
-    return caught.value.code(), info.reason
 
 
 async def test_who_watched_nothing_gets_rows_that_are_nobodys(world: World) -> None:

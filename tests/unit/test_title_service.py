@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from catalog_fakes import CountingIds, TickingClock
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from refusals import refusal
 from title_fakes import MemoryTitleStore, Notebook, film
 
 from reelmesh.catalog.title_service import TitleService
@@ -22,6 +22,8 @@ from reelmesh.mesh.names import TitleName, VideoName
 
 if TYPE_CHECKING:  # the generated stubs have the type, the generated code does not
     from reelmesh.catalog.v1.title_service_pb2_grpc import TitleServiceAsyncStub
+
+refused = partial(refusal, domain="reelmesh.catalog")
 
 ACME = "organizations/acme"
 NOBODY = f"{ACME}/titles/018f0000-0000-7000-8000-00000000ffff"
@@ -51,17 +53,6 @@ async def create(stub: TitleServiceAsyncStub, title: Title, request_id: str = ""
 
 async def update(stub: TitleServiceAsyncStub, title: Title, *paths: str) -> Title:
     return (await stub.UpdateTitle(pb.UpdateTitleRequest(title=title, update_mask=FieldMask(paths=paths)))).title
-
-
-async def refused(asked: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await asked
-    call: Any = caught.value
-    status = rpc_status.from_call(call)
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return caught.value.code(), info.reason
 
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
