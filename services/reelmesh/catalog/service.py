@@ -11,7 +11,7 @@ from reelmesh.catalog.messages import details_from_proto, video_to_proto
 from reelmesh.catalog.v1 import video_service_pb2 as pb
 from reelmesh.catalog.v1.video_service_pb2_grpc import VideoServiceServicer
 from reelmesh.catalog.videos import Videos
-from reelmesh.mesh.errors import InvalidArgument, PageTokenInvalid
+from reelmesh.mesh.errors import PageTokenInvalid
 from reelmesh.mesh.names import VideoName, decode_page_token, encode_page_token, organization_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -44,7 +44,10 @@ class VideoService(VideoServiceServicer):
         """Change some fields."""
         given = details_from_proto(request.video)
         video = await self._videos.update(
-            _name(request.video.name), given, list(request.update_mask.paths), request.video.etag
+            VideoName.asked(request.video.name, "video.name"),
+            given,
+            list(request.update_mask.paths),
+            request.video.etag,
         )
         return pb.UpdateVideoResponse(video=video_to_proto(video))
 
@@ -52,15 +55,6 @@ class VideoService(VideoServiceServicer):
         """Remove a video."""
         await self._videos.delete(VideoName.parse(request.name), request.etag, allow_missing=request.allow_missing)
         return pb.DeleteVideoResponse()
-
-
-def _name(text: str) -> VideoName:
-    # The rule of Video.name cannot demand a form: in other requests it is output only.
-    try:
-        return VideoName.parse(text)
-    except ValueError as error:
-        problem = "must be organizations/{organization}/videos/{video}"
-        raise InvalidArgument(f"video.name: {problem}", violations=[("video.name", problem)]) from error
 
 
 def _position(token: str) -> str:

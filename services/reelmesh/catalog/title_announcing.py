@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from reelmesh.catalog.title_model import Change, Held
+from reelmesh.catalog.title_model import Change, Held, minute_of
 from reelmesh.mesh.clock import Clock, IdSource
 from reelmesh.mesh.errors import Unavailable
 from reelmesh.mesh.names import TitleName
@@ -121,7 +121,7 @@ class Announcing:
 
     async def sweep(self) -> None:
         """Look once at every note that is old enough. Raises Unavailable."""
-        until = _minute(self._clock.now() - GRACE)
+        until = minute_of(self._clock.now() - GRACE)
         minute = self._swept or until - LOOK_BACK
         while minute < until:
             await self._settle(await self._store.intended(minute))
@@ -137,7 +137,3 @@ class Announcing:
             await asyncio.gather(*(self._store.index(held) for _, held in there))
             await self._say(there)
             await self._store.forget(*some)
-
-
-def _minute(time: datetime) -> datetime:
-    return time.replace(second=0, microsecond=0)

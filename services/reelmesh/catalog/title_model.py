@@ -69,6 +69,11 @@ class Change:
     time: datetime
 
 
+def minute_of(time: datetime) -> datetime:
+    """Return the minute that `time` lies in."""
+    return time.replace(second=0, microsecond=0)
+
+
 class Effect(Enum):
     """What became of a title that was to be as given."""
 

@@ -54,7 +54,7 @@ class TitleService(TitleServiceServicer):
         """Change some fields."""
         given = request.title
         title = await self._titles.update(
-            _name(given.name), given, list(request.update_mask.paths), given.etag, author()
+            TitleName.asked(given.name, "title.name"), given, list(request.update_mask.paths), given.etag, author()
         )
         return pb.UpdateTitleResponse(title=title)
 
@@ -117,15 +117,6 @@ def _revision(revision: Revision) -> pb.TitleRevision:
     entry = pb.TitleRevision(title=shown, author=revision.author, fields=revision.fields)
     entry.time.FromDatetime(revision.time)
     return entry
-
-
-def _name(text: str) -> TitleName:
-    # The rule of Title.name cannot demand a form: in other requests it is output only.
-    try:
-        return TitleName.parse(text)
-    except ValueError as error:
-        problem = "must be organizations/{organization}/titles/{title}"
-        raise InvalidArgument(f"title.name: {problem}", violations=[("title.name", problem)]) from error
 
 
 def _check_organization(parent: str, names: list[TitleName]) -> None:

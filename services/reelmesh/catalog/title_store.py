@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from reelmesh.catalog.title_model import Change, Held, Revision
+from reelmesh.catalog.title_model import Change, Held, Revision, minute_of
 from reelmesh.catalog.titles import Position, Taken
 from reelmesh.catalog.v1.title_pb2 import Title
 from reelmesh.mesh.names import TitleName, VideoName
@@ -231,11 +231,6 @@ class CassandraTitleStore:
                 f"DELETE FROM {_KS}.titles_by_video {_VIDEO} IF title = ?", (video.organization, video.id, title.id)
             )
         )
-
-
-def minute_of(time: datetime) -> datetime:
-    """Return the minute that `time` lies in."""
-    return time.replace(second=0, microsecond=0)
 
 
 def _made(title: Title) -> datetime:

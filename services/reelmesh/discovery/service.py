@@ -14,14 +14,13 @@ from reelmesh.discovery.rebuild import Indexes
 from reelmesh.discovery.v1 import discovery_service_pb2 as pb
 from reelmesh.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceServicer
 from reelmesh.mesh import person
+from reelmesh.mesh.edge import country_of
 from reelmesh.mesh.errors import InvalidArgument
 from reelmesh.mesh.names import TitleName, organization_of
-from reelmesh.mesh.person import Role
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 20
 SUGGESTIONS = 8
-COUNTRY_LETTERS = 2
 MODES = {
     pb.SearchRequest.MODE_UNSPECIFIED: Mode.BEST,
     pb.SearchRequest.MODE_LEXICAL: Mode.LEXICAL,
@@ -42,7 +41,7 @@ class DiscoveryService(DiscoveryServiceServicer):
 
     def __init__(self, indexes: Indexes[Index], pool: Pool, country_header: str = "") -> None:
         """`country_header` says where a viewer is; empty where there is none."""
-        self._indexes, self._pool, self._country_header = indexes, pool, country_header.lower()
+        self._indexes, self._pool, self._country_header = indexes, pool, country_header
 
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
         """Find titles by words."""
@@ -100,16 +99,12 @@ class DiscoveryService(DiscoveryServiceServicer):
     def _viewer(self, organization: str, told: pb.ViewerContext, context: Context) -> Viewer:
         """Say for whom is looked; the edge's word on their country comes before their own."""
         caller = person.current()
-        country = ""
-        if self._country_header:
-            country = str(dict(context.invocation_metadata() or ()).get(self._country_header, ""))
-        known = len(country) == COUNTRY_LETTERS and country.isascii() and country.isalpha()
         return _viewer(
             organization,
             told,
-            territory=country.upper() if known else told.territory,
+            territory=country_of(context, self._country_header) or told.territory,
             signed_in=caller is not None,
-            member=caller is not None and caller.role_in(organization) > Role.VIEWER,
+            member=caller is not None and caller.is_member(organization),
         )
 
 

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from reelmesh.mesh.errors import PageTokenInvalid
+from reelmesh.mesh.errors import InvalidArgument, PageTokenInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,15 @@ class ResourceName:
             case ["organizations", organization, cls.collection, id_]:
                 return cls(organization, id_)
         raise ValueError(f"not a name of {cls.collection}: {name!r}")
+
+    @classmethod
+    def asked(cls, name: str, field: str) -> Self:
+        """Take the name in a field apart whose rule cannot demand a form. Raises InvalidArgument."""
+        try:
+            return cls.parse(name)
+        except ValueError as error:
+            problem = f"must be organizations/{{organization}}/{cls.collection}/{{{cls.collection.removesuffix('s')}}}"
+            raise InvalidArgument(f"{field}: {problem}", violations=[(field, problem)]) from error
 
     def __str__(self) -> str:
         return f"organizations/{self.organization}/{self.collection}/{self.id}"

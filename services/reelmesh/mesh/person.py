@@ -46,6 +46,10 @@ class Person:
         """Return the role in an organization."""
         return Role.OPERATOR if self.operator else self.roles.get(organization, Role.ANONYMOUS)
 
+    def is_member(self, organization: str) -> bool:
+        """Tell whether it is more than a viewer in an organization."""
+        return self.role_in(organization) > Role.VIEWER
+
 
 @dataclass(frozen=True, slots=True)
 class Client:

@@ -11,6 +11,7 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 
 from reelmesh.mesh import person
+from reelmesh.mesh.edge import country_of
 from reelmesh.mesh.names import SessionName, VideoName, decode_page_token, encode_page_token, organization_of
 from reelmesh.mesh.person import Role
 from reelmesh.playback.manifests import Manifest, Manifests
@@ -27,7 +28,6 @@ from reelmesh.playback.watcher import Watcher, place_of
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 20
 HISTORY_SIZE = 200
-COUNTRY_LETTERS = 2
 LICENSE_PATHS: Mapping[str, str] = {
     "org.w3.clearkey": "clearkey",
     "com.widevine.alpha": "widevine",
@@ -130,14 +130,11 @@ class PlaybackService(PlaybackServiceServicer):
     def _watcher(self, organization: str, context: Context, name: str = "", device: str = "") -> Watcher:
         """Say who calls; `name` is what a client calls someone who did not sign in."""
         caller, client = person.current(), person.client()
-        country = ""
-        if self._told.country_header:
-            country = str(dict(context.invocation_metadata() or ()).get(self._told.country_header.lower(), ""))
         return Watcher(
             user=caller.subject if caller else "",
             role=caller.role_in(organization) if caller else Role.ANONYMOUS,
             name=name,
-            country=country.upper() if len(country) == COUNTRY_LETTERS and country.isascii() else "",
+            country=country_of(context, self._told.country_header),
             device=device,
             place=place_of(client.address, client.user_agent),
         )

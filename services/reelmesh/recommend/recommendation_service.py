@@ -8,8 +8,8 @@ import grpc
 
 from reelmesh.discovery.v1.discovery_service_pb2 import ViewerContext
 from reelmesh.mesh import person
+from reelmesh.mesh.edge import country_of
 from reelmesh.mesh.names import ModelName, organization_of
-from reelmesh.mesh.person import Role
 from reelmesh.recommend.errors import ViewerMissing
 from reelmesh.recommend.home import Home
 from reelmesh.recommend.library import parse
@@ -21,7 +21,6 @@ from reelmesh.recommend.viewing import Chosen, Viewer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 ROW_SIZE = 20
-COUNTRY_LETTERS = 2
 
 
 class RecommendationService(RecommendationServiceServicer):
@@ -34,7 +33,7 @@ class RecommendationService(RecommendationServiceServicer):
         self._home = home
         self._similar = similar
         self._personalization = personalization
-        self._country_header = country_header.lower()
+        self._country_header = country_header
 
     async def GetHome(self, request: pb.GetHomeRequest, context: Context) -> pb.GetHomeResponse:
         """Return a viewer's home page."""
@@ -87,16 +86,13 @@ class RecommendationService(RecommendationServiceServicer):
         caller = person.current()
         known = ViewerContext()
         known.CopyFrom(told)
-        if self._country_header:
-            country = str(dict(context.invocation_metadata() or ()).get(self._country_header, "")).upper()
-            if len(country) == COUNTRY_LETTERS and country.isascii() and country.isalpha():
-                known.territory = country
+        known.territory = country_of(context, self._country_header) or known.territory
         return Viewer(
             organization=organization,
             name=caller.subject if caller else name,
             context=known,
             signed_in=caller is not None,
-            member=caller is not None and caller.role_in(organization) > Role.VIEWER,
+            member=caller is not None and caller.is_member(organization),
         )
 
 
