@@ -121,11 +121,11 @@ async def test_a_trainer_whose_service_stops_is_ended(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / REQUEST)  # what it waits for
     running = asyncio.create_task(run_trainer(tmp_path))
     # It is opened on this side when it is on the other.
-    writing = await asyncio.wait_for(asyncio.to_thread((tmp_path / REQUEST).open, "wb"), 20)
-    trainers = [each for each in psutil.Process().children() if str(tmp_path) in each.cmdline()]
-    assert len(trainers) == 1
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert not any(each.is_running() for each in trainers)
-    writing.close()
+    with await asyncio.wait_for(asyncio.to_thread((tmp_path / REQUEST).open, "wb"), 20):
+        # Processes of other tests may have ended without having been waited for: they have no command line to read.
+        trainers = [each for each in psutil.process_iter(["cmdline"]) if str(tmp_path) in (each.info["cmdline"] or ())]
+        assert len(trainers) == 1
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert not any(each.is_running() for each in trainers)
