@@ -24,10 +24,15 @@ _HTTP_BODY = "body"
 """Field that holds the google.api.HttpBody of a response, by this project's custom."""
 
 _OFF = typed("config.route.v3.FilterConfig", disabled=True)
+_OTHER_HOST = {
+    "name": "envoy.retry_host_predicates.previous_hosts",
+    "typed_config": typed("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+}
 _GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 """gRPC, gRPC-Web, and JSON once it is transcoded."""
-# A connection that broke before the service answered a word; a gRPC answer of UNAVAILABLE.
-_RETRY_GRPC = "connect-failure,refused-stream,reset-before-request,unavailable"
+# A connection that broke before the service answered a word; a gRPC answer of UNAVAILABLE. An rpc without side effects
+# may have been under way: what was asked of a replica that is killed is asked of another.
+_RETRY_GRPC = "connect-failure,refused-stream,reset,unavailable"
 _RETRY_HTTP = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -158,6 +163,9 @@ def _retry(service: Service, conditions: str) -> Node:
     return {
         "retry_on": conditions,
         "num_retries": retry.attempts - 1,
+        # Balancing by turns may come back to an endpoint that is gone and not yet known to be.
+        "retry_host_predicate": [_OTHER_HOST],
+        "host_selection_retry_max_attempts": 3,
         "per_try_timeout": seconds(retry.per_try_timeout),
         "retry_back_off": {
             "base_interval": seconds(retry.initial_backoff),

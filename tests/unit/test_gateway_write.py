@@ -18,6 +18,8 @@ from reelmesh_gateway.write import dump, write
 ROOT = Path(__file__).parents[2]
 DESCRIPTORS = ROOT / "envoy" / "reelmesh.binpb"
 
+OTHER_HOST = "envoy.retry_host_predicates.previous_hosts"
+
 
 def written(tmp_path: Path, **changes: Any) -> Path:
     arguments: dict[str, Any] = {
@@ -82,6 +84,10 @@ def test_only_what_people_may_call_has_a_route() -> None:
                 continue
             action = routes[method.path]["route"]
             assert ("retry_policy" in action) is (method.no_side_effects and not method.streaming), method.path
+            if retry := action.get("retry_policy"):
+                # What was under way on an endpoint that is killed is asked of another one.
+                assert "reset" in retry["retry_on"].split(","), method.path
+                assert [each["name"] for each in retry["retry_host_predicate"]] == [OTHER_HOST], method.path
             assert ("idle_timeout" in action) is method.streaming, method.path
             deadline = "0s" if method.streaming else f"{service.timeout.total_seconds():.3f}s"
             assert action["max_stream_duration"]["max_stream_duration"] == deadline, method.path
