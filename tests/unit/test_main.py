@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -131,3 +133,19 @@ async def test_a_part_that_ends_by_itself_ends_the_process(monkeypatch: pytest.M
     with pytest.raises(ExceptionGroup) as caught:
         await main.serve(config, ["x"], "x")
     assert caught.group_contains(RuntimeError, match="ended by itself")
+
+
+def test_grpc_leaves_processes_that_are_started_alone() -> None:
+    # Read when gRPC is imported: later is too late, and a program that is started ends by SIGSEGV now and then.
+    program = """
+import os, sys
+class Importing:
+    def find_spec(self, name, path, target=None):
+        if name == "grpc":
+            print(os.environ.get("GRPC_ENABLE_FORK_SUPPORT"))
+sys.meta_path.insert(0, Importing())
+import reelmesh.main
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["0"]
