@@ -30,18 +30,16 @@ class Meaning:
         do, all that fulfill it are compared.
         """
         cosines = self._vectors.cosines(self._model.embed([text])[0], view.table.size)
-        size = min(FIRST_LOOK, len(cosines))
+        near = np.flatnonzero(cosines > least)  # few of them all: to put the rest in order would take longer than that
+        size = min(FIRST_LOOK, len(near))
         while size:
-            some = np.argpartition(-cosines, size - 1)[:size]
-            some = some[cosines[some] > least]
-            if not len(some):
-                break
-            found = view.find([*allowed, *filters.only(view.schema, some.tolist())], len(some))
-            if found.count >= FOUND or len(some) < size or size == len(cosines):
+            some = near[np.argpartition(-cosines[near], size - 1)[:size]]
+            found = view.find([*allowed, *filters.only(view.schema, some.tolist())], size)
+            if found.count >= FOUND or size == len(near):
                 return _ordered(found, cosines, least, view.table.columns.tie)
             if size >= LAST_LOOK:
                 return _ordered(view.find(allowed, view.table.size), cosines, least, view.table.columns.tie)
-            size = min(size * 4, len(cosines))
+            size = min(size * 4, len(near))
         return Ranked((), ())
 
 
