@@ -167,7 +167,7 @@ export class WatchPage extends View<State> {
     });
     // The last frame may end a little after the presentation is said to.
     const end = length || Number.POSITIVE_INFINITY;
-    const stop = reportProgress(this.#player.video, (position, last) =>
+    const stop = reportProgress(this.#player.video, start, (position, last) =>
       this.#tell(session, Math.min(position, end), last),
     );
     this.gone.addEventListener("abort", stop, { once: true });

@@ -18,10 +18,14 @@ describe("telling progress", () => {
     vi.stubGlobal("window", new EventTarget());
     video = new FakeVideo();
     told = [];
-    stop = reportProgress(video as unknown as HTMLVideoElement, (position, last) =>
+    stop = report(0);
+  });
+
+  function report(start: number): () => void {
+    return reportProgress(video as unknown as HTMLVideoElement, start, (position, last) =>
       told.push([position, last]),
     );
-  });
+  }
 
   afterEach(() => {
     stop();
@@ -41,6 +45,14 @@ describe("telling progress", () => {
       [9, false],
       [19, false],
     ]);
+  });
+
+  it("tells where somebody went before it played", () => {
+    stop();
+    video.currentTime = 12;
+    stop = report(0);
+    stop();
+    expect(told).toEqual([[12, true]]);
   });
 
   it("tells at a pause, and when the page is left, but nothing twice", () => {

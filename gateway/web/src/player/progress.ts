@@ -5,12 +5,12 @@ const INTERVAL = 10_000;
 export type Tell = (position: number, last: boolean) => void;
 
 /**
- * Tell how far `video` is: every ten seconds while it plays, at each pause and at the end, and when the page is left.
- * Nothing is told twice. Returns the function that ends it, which tells the position a last time: one who follows a link
- * within the site leaves the video without leaving the page.
+ * Tell how far `video` is, once that is no longer `start`, the second at which it began: every ten seconds while it plays,
+ * at each pause and at the end, and when the page is left. Nothing is told twice. Returns the function that ends it, which
+ * tells the position a last time: one who follows a link within the site leaves the video without leaving the page.
  */
-export function reportProgress(video: HTMLVideoElement, tell: Tell): () => void {
-  let told = video.currentTime;
+export function reportProgress(video: HTMLVideoElement, start: number, tell: Tell): () => void {
+  let told = start;
   const report = (last: boolean) => {
     if (video.currentTime !== told) {
       told = video.currentTime;
