@@ -31,8 +31,11 @@ LIVE = """() => [...document.querySelectorAll("reelmesh-chart")]
   .some(({ data }) => data?.title === "Watching now" && data.x.length >= 8)"""
 """Whether the live chart is more than a dot."""
 PICTURES = """() => [...document.querySelectorAll(".frame img")]
-  .filter((each) => each.getBoundingClientRect().top < innerHeight).every((each) => each.complete)"""
-"""Whether the pictures that are seen are there."""
+  .map((each) => [each, each.getBoundingClientRect()])
+  .filter(([, { left, top }]) => left < innerWidth && top < innerHeight).every(([each]) => each.complete)"""
+"""Whether the pictures that are seen are there: a row's further ones come when it is moved."""
+PLAYING = "() => window.reelmesh?.player && !reelmesh.video.seeking && !reelmesh.video.paused"
+"""Whether a watch page plays. Functions, all of these: what the pages let no script do is to evaluate text."""
 BEGUN = (0.62, 0.17, 0.35)
 """How far videos were watched, as shares of them."""
 QUERY = "lighthose"
@@ -117,9 +120,9 @@ def _home(page: Page, videos: list[str]) -> None:
     """Watch a little of some videos first: what was begun is on the page."""
     for video, share in zip(videos, BEGUN, strict=False):
         page.goto(video)
-        page.wait_for_function("window.reelmesh?.player && !window.reelmesh.video.paused")
+        page.wait_for_function(PLAYING)
         page.evaluate("(share) => { const { video } = reelmesh; video.currentTime = share * video.duration }", share)
-        page.wait_for_function("!reelmesh.video.seeking && !reelmesh.video.paused")
+        page.wait_for_function(PLAYING)
         page.get_by_role("navigation", name="Main").get_by_role("link", name="Home").click()
         expect(page.locator("home-page")).to_be_visible()
     page.goto("/")
