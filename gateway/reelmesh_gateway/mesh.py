@@ -29,7 +29,8 @@ _QUERY_OPERATOR = re.compile(r"%(REQ\((.*\?)?(:PATH|X-ENVOY-ORIGINAL-PATH)|PATH(
 class Retry:
     """How an rpc without side effects (`idempotency_level = NO_SIDE_EFFECTS`) is tried again on UNAVAILABLE.
 
-    Other rpcs are never retried on a caller's behalf.
+    Other rpcs are never retried on a caller's behalf. The gateway waits for each try as long as all of them, one after
+    another, take the service's timeout: one that takes longer is given up for another endpoint.
     """
 
     attempts: int = setting(3, least=0, most=5)
@@ -38,8 +39,6 @@ class Retry:
     """Mean wait before the second try; it doubles from try to try."""
     max_backoff: timedelta = setting(timedelta(seconds=1), least=_MOMENT)
     """Longest wait before a try."""
-    per_try_timeout: timedelta = setting(timedelta(seconds=5), least=_MOMENT)
-    """How long the gateway waits for one try."""
 
 
 @dataclass(frozen=True, slots=True)

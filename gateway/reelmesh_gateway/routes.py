@@ -166,7 +166,7 @@ def _retry(service: Service, conditions: str) -> Node:
         # Balancing by turns may come back to an endpoint that is gone and not yet known to be.
         "retry_host_predicate": [_OTHER_HOST],
         "host_selection_retry_max_attempts": 3,
-        "per_try_timeout": seconds(retry.per_try_timeout),
+        "per_try_timeout": seconds(service.timeout / retry.attempts),
         "retry_back_off": {
             "base_interval": seconds(retry.initial_backoff),
             "max_interval": seconds(retry.max_backoff),

@@ -88,6 +88,7 @@ def test_only_what_people_may_call_has_a_route() -> None:
                 # What was under way on an endpoint that is killed is asked of another one.
                 assert "reset" in retry["retry_on"].split(","), method.path
                 assert [each["name"] for each in retry["retry_host_predicate"]] == [OTHER_HOST], method.path
+                assert retry["per_try_timeout"] == f"{service.timeout.total_seconds() / 3:.3f}s", method.path
             assert ("idle_timeout" in action) is method.streaming, method.path
             deadline = "0s" if method.streaming else f"{service.timeout.total_seconds():.3f}s"
             assert action["max_stream_duration"]["max_stream_duration"] == deadline, method.path
