@@ -13,7 +13,7 @@ from typing import Any
 
 from reelmesh_gateway import rates
 from reelmesh_gateway.contracts import Contracts, Method
-from reelmesh_gateway.envoy import Node, seconds, typed
+from reelmesh_gateway.envoy import Node, extension, seconds, typed
 from reelmesh_gateway.mesh import Cors, Gateway, Limits, Mesh, Service, Tls
 
 CORS = "envoy.filters.http.cors"
@@ -24,10 +24,9 @@ _HTTP_BODY = "body"
 """Field that holds the google.api.HttpBody of a response, by this project's custom."""
 
 _OFF = typed("config.route.v3.FilterConfig", disabled=True)
-_OTHER_HOST = {
-    "name": "envoy.retry_host_predicates.previous_hosts",
-    "typed_config": typed("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
-}
+_OTHER_HOST = extension(
+    "envoy.retry_host_predicates.previous_hosts", "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+)
 _GRPC_CONTENT = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 """gRPC, gRPC-Web, and JSON once it is transcoded."""
 # A connection that broke before the service answered a word; a gRPC answer of UNAVAILABLE. An rpc without side effects

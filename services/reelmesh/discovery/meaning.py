@@ -31,9 +31,10 @@ class Meaning:
         """
         cosines = self._vectors.cosines(self._model.embed([text])[0], view.table.size)
         near = np.flatnonzero(cosines > least)  # few of them all: to put the rest in order would take longer than that
+        far = -cosines[near]
         size = min(FIRST_LOOK, len(near))
         while size:
-            some = near[np.argpartition(-cosines[near], size - 1)[:size]]
+            some = near[np.argpartition(far, size - 1)[:size]]
             found = view.find([*allowed, *filters.only(view.schema, some.tolist())], size)
             if found.count >= FOUND or size == len(near):
                 return _ordered(found, cosines, least, view.table.columns.tie)

@@ -29,7 +29,7 @@ WARM = 20
 INDEX_SECONDS = 600
 """How long Cassandra may take to index them."""
 HEAP = "4g"
-"""Cassandra's heap: in the 512 MiB of a local platform, an index of 200,000 vectors was never finished."""
+"""Cassandra's heap: in the 512 MiB of a local platform it collected garbage instead of indexing 200,000 vectors."""
 KEYSPACE = "bench_vectors"
 
 Floats = NDArray[np.float32]

@@ -18,11 +18,11 @@ describe("telling progress", () => {
     vi.stubGlobal("window", new EventTarget());
     video = new FakeVideo();
     told = [];
-    stop = report(0);
+    stop = report();
   });
 
-  function report(start: number): () => void {
-    return reportProgress(video as unknown as HTMLVideoElement, start, (position, last) =>
+  function report(): () => void {
+    return reportProgress(video as unknown as HTMLVideoElement, 0, (position, last) =>
       told.push([position, last]),
     );
   }
@@ -50,7 +50,7 @@ describe("telling progress", () => {
   it("tells where somebody went before it played", () => {
     stop();
     video.currentTime = 12;
-    stop = report(0);
+    stop = report();
     stop();
     expect(told).toEqual([[12, true]]);
   });
