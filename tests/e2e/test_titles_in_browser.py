@@ -170,6 +170,25 @@ def test_results_are_marked_and_filtered_and_the_address_keeps_it(page: Page, fi
     expect(search).to_have_value("xqzw vbnkj")
 
 
+def test_what_is_typed_while_a_page_loads_stays(page: Page, film: str) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/assets/home-*.js", hold)
+    page.goto("/")
+    search = page.get_by_role("combobox", name="Search")
+    search.fill(MISSPELT)
+    assert held, "the page has come already"
+    for each in held:
+        each.continue_()
+    expect(page.get_by_role("heading", level=2).first).to_be_visible()
+    expect(search).to_have_value(MISSPELT)
+    search.press("Enter")
+    page.wait_for_url("**/search?q=lighthose*")
+
+
 def test_what_was_watched_is_not_used_once_one_says_so(page: Page, film: str, nobody: Platform) -> None:
     video = DiscoveryServiceStub(nobody.channel).GetTitleDetails(GetTitleDetailsRequest(name=film)).title.video
     WatchPage.open(page, video, "hls").wait_playing(beyond=6)

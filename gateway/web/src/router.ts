@@ -18,14 +18,15 @@ export function navigate(path: string): void {
 }
 
 /**
- * Show in `outlet` the page of the present address, and of every link within the site that is followed. `shown` is told of
- * each page.
+ * Show in `outlet` the page of the present address, and of every link within the site that is followed. `moved` is told of
+ * each address as it is gone to, before its page is there: what somebody does while a page loads comes after.
  */
-export function startRouter(outlet: HTMLElement, routes: Route[], shown: () => void): void {
+export function startRouter(outlet: HTMLElement, routes: Route[], moved: () => void): void {
   let latest = 0;
   const show = async () => {
     latest += 1;
     const turn = latest;
+    moved();
     for (const { pattern, title, page } of routes) {
       const match = pattern.exec(location.pathname);
       if (match !== null) {
@@ -35,7 +36,6 @@ export function startRouter(outlet: HTMLElement, routes: Route[], shown: () => v
           document.title = `${title} · Reelmesh`;
           outlet.replaceChildren(element);
           markCurrent();
-          shown();
         }
         return;
       }

@@ -33,7 +33,7 @@ export class SearchBox extends View<State> {
     );
   }
 
-  /** Show what the page's address searches for, once another page is shown. */
+  /** Show what the page's address searches for, as it is gone to: a page that comes later must not take what is typed. */
   showAddress(): void {
     this.#close();
     const query = location.pathname === "/search" ? readFinding(location.search).query : "";
