@@ -107,11 +107,15 @@ def watch(platform: Platform, channel: grpc.Channel, viewer: str, video: str, se
 
 
 def home(platform: Platform, viewer: str, service: Any = None) -> pb.GetHomeResponse:
+    """Return a whole page: a part that takes its time is left out of one, and is there when it is asked for again."""
     service = service or platform.unsigned_recommendations
     request = pb.GetHomeRequest(parent=platform.parent, viewer=viewer, row_size=10)
-    page: pb.GetHomeResponse = service.GetHome(request, timeout=CALL_SECONDS)
-    assert not page.missing
-    return page
+
+    def whole() -> pb.GetHomeResponse | None:
+        page: pb.GetHomeResponse = service.GetHome(request, timeout=CALL_SECONDS)
+        return None if page.missing else page
+
+    return eventually(whole, "a page that lacks nothing")
 
 
 def row_of(page: pb.GetHomeResponse, kind: Kind.ValueType) -> list[pb.RecommendedTitle]:

@@ -22,8 +22,9 @@ HISTORY = 500
 """Videos of a viewer's history that are looked at, the latest."""
 LEAST = 3
 """A row about something that was watched has at least so many titles, or is none."""
-CHOICE_SECONDS, HISTORY_SECONDS, TRIAL_SECONDS, TITLES_SECONDS, LIST_SECONDS = 0.5, 1.0, 0.3, 1.0, 2.0
-"""How long each part is waited for: one after another, no more than the lists that are asked for beside them."""
+CHOICE_SECONDS, HISTORY_SECONDS, TRIAL_SECONDS, TITLES_SECONDS, LIST_SECONDS = 0.5, 1.0, 0.5, 1.0, 2.5
+"""How long each part is waited for: a viewer's own, one after another, no more than the lists that are asked for beside
+them; the experiment no more than the history beside it, and more than analytics itself waits for its log."""
 LISTS: Mapping[str, tuple[BrowseRequest.Order.ValueType, Reason]] = {
     "trending": (BrowseRequest.ORDER_TRENDING, Reason.TRENDING),
     "new": (BrowseRequest.ORDER_NEW, Reason.NEW),
