@@ -127,6 +127,9 @@ def test_what_was_begun_goes_on_where_it_was(nobody: Platform, library: Library,
     assert not page.personal
     assert Kind.KIND_NEW in {row.kind for row in page.rows}
 
+    watch(nobody, nobody.channel, viewer, library.videos[0], 0.5)
+    assert not home(nobody, viewer).personal  # it was opened, and not begun
+
     watch(nobody, nobody.channel, viewer, library.videos[0], 3.5)
     page = home(nobody, viewer)
     assert page.personal

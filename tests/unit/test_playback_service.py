@@ -296,6 +296,24 @@ async def test_continue_watching_is_latest_first_and_each_video_once(world: Worl
     assert not (await world.unfinished("bob")).progress
 
 
+async def test_what_was_only_opened_is_not_begun(world: World) -> None:
+    session = await world.start("ann")
+    request = pb.ListWatchHistoryRequest(parent=ACME, viewer="ann")
+    await world.watch(session, 0.999)
+    assert not (await world.unfinished("ann")).progress
+    assert not (await world.playback.ListWatchHistory(request)).videos
+    await world.watch(session, 1)
+    assert len((await world.unfinished("ann")).progress) == 1
+    assert len((await world.playback.ListWatchHistory(request)).videos) == 1
+    await world.watch(session, 100)
+    world.clock.advance(1)
+    await world.watch(session, 0)
+    assert not (await world.unfinished("ann")).progress
+    (ended,) = (await world.playback.ListWatchHistory(request)).videos
+    assert ended.finished
+    assert not ended.HasField("position")
+
+
 async def test_a_history_tells_what_was_begun_and_what_was_finished(world: World) -> None:
     ended = await world.start("ann")
     await world.watch(ended, 100)

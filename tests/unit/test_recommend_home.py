@@ -184,20 +184,6 @@ async def test_a_series_goes_on_with_the_next_episode(world: World) -> None:
     assert first.duration.ToTimedelta() == LENGTH
 
 
-async def test_what_was_only_opened_is_not_begun(world: World) -> None:
-    world.playback.watched("ann", 200, minutes=0)
-    assert "continue_watching" not in rows_of(await world.home())
-
-    world.playback.watched("ann", 11)
-    world.playback.watched("ann", 12, minutes=0.01)
-    first = (await world.home()).rows[0].titles[0]
-    assert (number_of(first.title), first.explanation.reason) == (12, Reason.REASON_NEXT)
-
-    world.playback.watched("ann", 12, minutes=0, finished=True)
-    first = (await world.home()).rows[0].titles[0]
-    assert (number_of(first.title), first.explanation.reason) == (21, Reason.REASON_NEXT)
-
-
 async def test_a_series_that_was_seen_to_its_end_is_not_gone_on_with(world: World) -> None:
     for number in (11, 12, 21, 22):
         world.playback.watched("ann", number)

@@ -14,6 +14,8 @@ from reelmesh.playback.errors import PositionBeyondEnd
 
 TOLERANCE = timedelta(seconds=1)
 """Players count a little differently from us: a position may lie so far behind the end."""
+GLIMPSE = timedelta(seconds=1)
+"""Who left a video before that has opened it, and not begun it."""
 WATCHED_SHARE = 0.95
 """Who has seen this much of a video has seen it."""
 CREDITS = timedelta(seconds=10)
@@ -35,6 +37,11 @@ class Progress:
     duration: timedelta
     """Of the video."""
     update_time: datetime
+
+    @property
+    def begun(self) -> bool:
+        """True when it was watched, and not opened only."""
+        return self.position >= GLIMPSE
 
     @property
     def finished(self) -> bool:
@@ -123,7 +130,8 @@ class Watching:
         behind. Raises PageTokenInvalid.
         """
         # All of a viewer is one small partition; sorted here it can neither hold a video twice nor be out of date.
-        found = [progress for progress in await self._store.all(organization, viewer) if not progress.finished]
+        noted = await self._store.all(organization, viewer)
+        found = [progress for progress in noted if progress.begun and not progress.finished]
         found.sort(key=_position, reverse=True)
         if after:
             bound = _parse(after)
@@ -133,14 +141,14 @@ class Watching:
 
     async def history(self, organization: str, viewer: str, size: int) -> Sequence[Watched]:
         """Return the latest `size` videos that a viewer watched, each once, latest first."""
-        begun, finished = await asyncio.gather(
+        noted, finished = await asyncio.gather(
             self._store.all(organization, viewer), self._store.finished(organization, viewer)
         )
         seen = {
             each.video: Watched(each.video, None, each.duration, finished=True, update_time=each.update_time)
             for each in finished
         }
-        for each in begun:
+        for each in (progress for progress in noted if progress.begun):
             before = seen.get(each.video)
             # A row of progress may outlive the note of the end by a moment: the later one says where it stands.
             if before is None or each.update_time > before.update_time:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reelmesh.recommend.candidates import Chooser, likes_of
@@ -16,8 +16,6 @@ from reelmesh.recommend.viewing import Watched
 
 SUBJECTS = 3
 """Rows about something that was watched, at most."""
-GLIMPSE = timedelta(seconds=1)
-"""Who left a title before that has opened it and not begun it."""
 MORE, SPARE = 2, 10
 """So many times what is shown is asked for, and some: not all is for this viewer, or stands on the page already."""
 
@@ -87,9 +85,8 @@ def going_on(held: Holdings, history: Sequence[Watched]) -> list[Pick]:
     by_title: dict[str, Watched] = {}
     for watched in history:
         title = held.of_video(watched.video)
-        opened = watched.position is not None and watched.position < GLIMPSE
-        if title is not None and (watched.finished or not opened):
-            by_title.setdefault(title.id, replace(watched, position=None) if opened else watched)
+        if title is not None:
+            by_title.setdefault(title.id, watched)
     found: dict[str, Pick | None] = {}
     for id_, watched in by_title.items():
         title = held.get(id_)

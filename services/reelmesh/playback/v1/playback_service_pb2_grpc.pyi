@@ -74,14 +74,16 @@ class PlaybackServiceStub:
     Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
     """
     ListContinueWatching: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.ListContinueWatchingRequest, _playback_service_pb2.ListContinueWatchingResponse]
-    """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
-    whatever viewer they name. Callers: anyone. Idempotent.
+    """ListContinueWatching lists what a viewer began and did not finish, latest first. What they left within its first
+    second they opened, and did not begin. Who signed in gets their own, whatever viewer they name. Callers: anyone.
+    Idempotent.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
     ListWatchHistory: _grpc.UnaryUnaryMultiCallable[_playback_service_pb2.ListWatchHistoryRequest, _playback_service_pb2.ListWatchHistoryResponse]
-    """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
-    has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+    """ListWatchHistory lists what a viewer watched in the last year, begun (as in ListContinueWatching) or finished, latest
+    first: each video once. It has one page, since who reads it wants the latest. Callers: recommend, which says whose it
+    is. Idempotent.
 
     Errors: none of its own. Retry on UNAVAILABLE.
     """
@@ -132,14 +134,16 @@ class PlaybackServiceAsyncStub(PlaybackServiceStub):
     Errors: NOT_FOUND SESSION_UNKNOWN; INVALID_ARGUMENT POSITION_BEYOND_END. Retry on UNAVAILABLE.
     """
     ListContinueWatching: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.ListContinueWatchingRequest, _playback_service_pb2.ListContinueWatchingResponse]  # type: ignore[assignment]
-    """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
-    whatever viewer they name. Callers: anyone. Idempotent.
+    """ListContinueWatching lists what a viewer began and did not finish, latest first. What they left within its first
+    second they opened, and did not begin. Who signed in gets their own, whatever viewer they name. Callers: anyone.
+    Idempotent.
 
     Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
     """
     ListWatchHistory: _aio.UnaryUnaryMultiCallable[_playback_service_pb2.ListWatchHistoryRequest, _playback_service_pb2.ListWatchHistoryResponse]  # type: ignore[assignment]
-    """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
-    has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+    """ListWatchHistory lists what a viewer watched in the last year, begun (as in ListContinueWatching) or finished, latest
+    first: each video once. It has one page, since who reads it wants the latest. Callers: recommend, which says whose it
+    is. Idempotent.
 
     Errors: none of its own. Retry on UNAVAILABLE.
     """
@@ -223,8 +227,9 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.ListContinueWatchingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.ListContinueWatchingResponse, _abc.Awaitable[_playback_service_pb2.ListContinueWatchingResponse]]:
-        """ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
-        whatever viewer they name. Callers: anyone. Idempotent.
+        """ListContinueWatching lists what a viewer began and did not finish, latest first. What they left within its first
+        second they opened, and did not begin. Who signed in gets their own, whatever viewer they name. Callers: anyone.
+        Idempotent.
 
         Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
         """
@@ -235,8 +240,9 @@ class PlaybackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _playback_service_pb2.ListWatchHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_playback_service_pb2.ListWatchHistoryResponse, _abc.Awaitable[_playback_service_pb2.ListWatchHistoryResponse]]:
-        """ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
-        has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+        """ListWatchHistory lists what a viewer watched in the last year, begun (as in ListContinueWatching) or finished, latest
+        first: each video once. It has one page, since who reads it wants the latest. Callers: recommend, which says whose it
+        is. Idempotent.
 
         Errors: none of its own. Retry on UNAVAILABLE.
         """

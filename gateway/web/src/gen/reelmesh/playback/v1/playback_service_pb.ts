@@ -467,8 +467,9 @@ export const PlaybackService: GenService<{
     output: typeof UpdateProgressResponseSchema;
   },
   /**
-   * ListContinueWatching lists what a viewer began and did not finish, latest first. Who signed in gets their own,
-   * whatever viewer they name. Callers: anyone. Idempotent.
+   * ListContinueWatching lists what a viewer began and did not finish, latest first. What they left within its first
+   * second they opened, and did not begin. Who signed in gets their own, whatever viewer they name. Callers: anyone.
+   * Idempotent.
    *
    * Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID. Retry on UNAVAILABLE.
    *
@@ -480,8 +481,9 @@ export const PlaybackService: GenService<{
     output: typeof ListContinueWatchingResponseSchema;
   },
   /**
-   * ListWatchHistory lists what a viewer watched in the last year, begun or finished, latest first: each video once. It
-   * has one page, since who reads it wants the latest. Callers: recommend, which says whose it is. Idempotent.
+   * ListWatchHistory lists what a viewer watched in the last year, begun (as in ListContinueWatching) or finished, latest
+   * first: each video once. It has one page, since who reads it wants the latest. Callers: recommend, which says whose it
+   * is. Idempotent.
    *
    * Errors: none of its own. Retry on UNAVAILABLE.
    *
